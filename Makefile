@@ -1,0 +1,58 @@
+# Every target builds .venv from plain python3 when it is missing or out of date.
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check soak bench lock clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Options of a command go into ARGS:  make demo ARGS="--seconds 60"'
+
+demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins after half a minute
+	@$(BIN)/detector demo $(ARGS)
+
+test: check ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
+	$(BIN)/pytest -m "not soak" $(ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/codespell
+
+soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25 minutes)
+	$(BIN)/pytest -m soak $(ARGS)
+
+bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
+	$(BIN)/python -m tests.bench $(ARGS)
+
+lock: ## Lock the dependencies anew, with hashes and without an index address
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip --quiet install pip-tools
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --output-file requirements-dev.lock pyproject.toml
+
+LOCK_FLAGS := --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+  --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
+
+clean: ## Remove the environment and everything that was generated
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data
+
+$(RUNTIME): requirements.lock pyproject.toml
+	@echo "Installing Detector into .venv (the first time takes about a minute) ..."
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit("Detector needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements-dev.lock
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

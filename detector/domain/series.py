@@ -1,0 +1,104 @@
+"""What is watched: a series and the signals made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from detector.errors import Undecodable
+
+RESERVED_LABELS = ("tenant", "service")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One metric of one service under one set of labels.
+
+    Parameters
+    ----------
+    tenant, service : str
+        Who sends it; taken from the subject, never from the payload.
+    metric : str
+        What is measured, for example ``http.server.request.duration``.
+    labels : tuple of (str, str)
+        Sorted by name, no empty values: see `canonical_labels`.
+
+    Examples
+    --------
+    >>> s = Series("acme", "shop", "cpu", canonical_labels({"core": "1", "zone": ""}))
+    >>> s.key
+    'acme/shop/cpu{"core":"1"}'
+    >>> f"{s.fingerprint:016x}"
+    'ffa7d21fa96ae64e'
+    """
+
+    tenant: str
+    service: str
+    metric: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """The canonical name: equal for equal series, whatever order the labels came in."""
+        labels = json.dumps(dict(self.labels), ensure_ascii=False, separators=(",", ":"))
+        return f"{self.tenant}/{self.service}/{self.metric}{labels}"
+
+    @cached_property
+    def fingerprint(self) -> int:
+        """A 64-bit hash of `key` (BLAKE2b, RFC 7693), the same on every machine."""
+        return int.from_bytes(hashlib.blake2b(self.key.encode(), digest_size=8).digest(), "big")
+
+    def __str__(self) -> str:
+        labels = ", ".join(f"{name}={value}" for name, value in self.labels)
+        return f"{self.metric}{{{labels}}}" if labels else self.metric
+
+
+@dataclass(frozen=True)
+class Signal:
+    """One statistic of a series, the thing a model watches.
+
+    Parameters
+    ----------
+    series : Series
+    statistic : str
+        ``mean`` or ``rate``.
+    unit : str
+        Unit of the values, UCUM as OpenTelemetry uses it; a rate carries ``/s``.
+    """
+
+    series: Series
+    statistic: str
+    unit: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.statistic} of {self.series}"
+
+
+def canonical_labels(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Sort labels and drop the empty ones, which equal absent ones.
+
+    Raises
+    ------
+    Undecodable
+        ``reserved_label`` where a label is named tenant or service, ``bad_labels`` where a value is
+        neither text, a number nor a truth value.
+
+    Examples
+    --------
+    >>> canonical_labels({"b": "2", "a": "1", "c": ""})
+    (('a', '1'), ('b', '2'))
+    """
+    pairs = []
+    for name, value in labels.items():
+        if name in RESERVED_LABELS:
+            raise Undecodable("reserved_label", f"label {name!r} is the subject's to say; rename it")
+        if isinstance(value, bool):
+            value = str(value).lower()
+        if not isinstance(value, (str, int, float)):
+            raise Undecodable("bad_labels", f"label {name!r} is a {type(value).__name__}; send text")
+        if value != "":
+            pairs.append((name, str(value)))
+    return tuple(sorted(pairs))

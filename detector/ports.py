@@ -1,0 +1,126 @@
+"""What the core asks of the outside. Adapters implement these; tests' fakes pass the same suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from detector.domain.alert import Alert
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of stream METRICS as it lies there.
+
+    Attributes
+    ----------
+    partition : int
+    sequence : int
+        Stream sequence, growing within a partition but with jumps.
+    time : int
+        When JetStream stored it, Unix milliseconds: the only clock the core knows.
+    subject : str
+        ``part.<p>.<tenant>.<service>`` or ``tick.<p>``.
+    content_type : str
+        Value of the ``Content-Type`` header, ``""`` where there is none.
+    body : bytes
+    """
+
+    partition: int
+    sequence: int
+    time: int
+    subject: str
+    content_type: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A partition we own: every write for it names owner and epoch, and fails once they changed.
+
+    ``effects_seq`` and ``checkpoint_seq`` are -1 on a partition nobody has worked on yet;
+    ``stream_created`` is the stream's creation time in Unix milliseconds when they were written, 0 if never.
+    """
+
+    partition: int
+    owner: str
+    epoch: int
+    effects_seq: int
+    checkpoint_seq: int
+    stream_created: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to publish; `id` is unique for ever and travels as ``Nats-Msg-Id``."""
+
+    id: str
+    subject: str
+    payload: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What one partition wants written in one transaction: alerts, outbox, and the position they stand for."""
+
+    partition: int
+    epoch: int
+    effects_seq: int
+    stream_created: int
+    alerts: tuple[Alert, ...] = ()
+    outbox: tuple[Outgoing, ...] = ()
+
+
+class Store(Protocol):
+    """Alerts, outbox, ownership and checkpoints in one SQL database.
+
+    Every method raises `StoreError` (with the remedy) where the database can't be reached, and `Fenced`
+    where owner or epoch are no longer ours; after either, nothing of that call was written.
+    """
+
+    async def claim(self, partitions: Sequence[int], owner: str, ttl: float) -> list[Lease]:
+        """Take those of `partitions` that are free, ours or expired, for `ttl` seconds of the database's clock."""
+
+    async def renew(self, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
+        """Prolong; returns the partitions that are still ours."""
+
+    async def release(self, owner: str, leases: Sequence[Lease]) -> None:
+        """Give up, so that the next owner need not wait for the expiry."""
+
+    async def commit(self, owner: str, effects: Sequence[Effects]) -> None:
+        """Write all of it in one transaction. A revision or an outbox id seen before is left as it is."""
+
+    async def save_checkpoint(self, lease: Lease, sequence: int, blob: bytes) -> None:
+        """Store the state of a partition at `sequence`; the one before is kept."""
+
+    async def load_checkpoints(self, partition: int) -> list[tuple[int, bytes]]:
+        """(sequence, blob) of the newest checkpoint, then of the one before it."""
+
+    async def unpublished(self, limit: int) -> list[Outgoing]:
+        """Oldest first."""
+
+    async def mark_published(self, ids: Sequence[str]) -> None:
+        """They reached the broker."""
+
+    async def outbox_depth(self) -> int:
+        """How many wait to be published."""
+
+    async def prune_outbox(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` published rows older than `older_than` seconds; returns how many went."""
+
+    async def alerts(
+        self, *, state: str | None = None, tenant: str | None = None, limit: int = 100, since: int | None = None
+    ) -> list[Alert]:
+        """Newest revision of each alert, the latest start first; `since` is Unix milliseconds."""
+
+    async def close(self) -> None:
+        """Wait for what is being written and let go."""
+
+
+class Publisher(Protocol):
+    """Where alerts and dead letters go."""
+
+    async def publish(self, message: Outgoing) -> bool:
+        """Store it in its stream; returns whether the server had it already. Raises `BusError`."""
