@@ -111,7 +111,12 @@ class Store(Protocol):
         """Delete at most `limit` published rows older than `older_than` seconds; returns how many went."""
 
     async def alerts(
-        self, *, state: str | None = None, tenant: str | None = None, limit: int = 100, since: int | None = None
+        self,
+        *,
+        state: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+        since: int | None = None,
     ) -> list[Alert]:
         """Newest revision of each alert, the latest start first; `since` is Unix milliseconds."""
 

@@ -1,0 +1,76 @@
+"""What Prometheus reads: names after its conventions, base units, bounded labels."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+MOST_PRODUCERS = 1000
+"""Services whose clock skew is shown; of more the rest is left out."""
+
+
+class Metrics:
+    """The instruments of one service, in a registry of their own.
+
+    Aggregates, refusals and windows are counted in the state of the partitions, so that a restart goes on
+    where the checkpoint and the replay led to, and each one counts once. They are shown as gauges of that
+    count for this reason; the others start at 0 with the process.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self.aggregates = Gauge(
+            "detector_aggregates", "Aggregates taken in since the first start, by result", ["result"], registry=r
+        )
+        self.refused = Gauge(
+            "detector_refused",
+            "Aggregates and messages refused since the first start, by reason",
+            ["reason"],
+            registry=r,
+        )
+        self.windows = Gauge("detector_windows_learned", "Windows scored and learned since the first start", registry=r)
+        self.series = Gauge("detector_series", "Series known", registry=r)
+        self.signals = Gauge("detector_signals", "Signals watched", registry=r)
+        self.position = Gauge(
+            "detector_position", "Stream sequence reached, by partition", ["partition", "kind"], registry=r
+        )
+        self.pending = Gauge(
+            "detector_pending_messages", "Messages in the stream not read yet", ["partition"], registry=r
+        )
+        self.lag = Gauge(
+            "detector_watermark_lag_seconds",
+            "Clock minus event time, by partition; live tenants",
+            ["partition"],
+            registry=r,
+        )
+        self.silence = Gauge(
+            "detector_consumer_silence_seconds", "Since the consumer last heard anything", ["partition"], registry=r
+        )
+        self.skew = Gauge(
+            "detector_producer_skew_seconds",
+            "Arrival minus end of window of the newest batch; far from 0 a clock is wrong or a queue is long",
+            ["tenant", "service"],
+            registry=r,
+        )
+        self.step_seconds = Histogram(
+            "detector_scoring_seconds", "One step: decode, admit, score, decide", buckets=_FAST, registry=r
+        )
+        self.commit_seconds = Histogram(
+            "detector_commit_seconds", "One transaction of effects", buckets=_FAST, registry=r
+        )
+        self.alerts = Counter("detector_alert_revisions", "Alert revisions written", ["state", "severity"], registry=r)
+        self.outbox = Gauge("detector_outbox_depth", "Messages written but not published yet", registry=r)
+        self.reloads = Counter(
+            "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r
+        )
+        self.broker = Counter("detector_broker_events", "Disconnects, slow consumers and errors", ["kind"], registry=r)
+        self._producers: set[tuple[str, str]] = set()
+
+    def show_skew(self, tenant: str, service: str, seconds: float) -> None:
+        """Show how far behind or ahead the newest batch of a service is."""
+        if (tenant, service) not in self._producers:
+            if len(self._producers) >= MOST_PRODUCERS:
+                return
+            self._producers.add((tenant, service))
+        self.skew.labels(tenant, service).set(seconds)

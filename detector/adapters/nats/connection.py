@@ -1,0 +1,153 @@
+"""A connection that never gives up once it stood, says little, and counts what went wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import nats.errors
+import structlog
+from nats.aio.client import Client, Server
+
+from detector.errors import BusError
+
+RETRY_SECONDS = (0.1, 2.0)
+SAY_AGAIN_SECONDS = 60.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened to a connection since it was opened; the monitoring page reads it."""
+
+    disconnects: int = 0
+    reconnects: int = 0
+    slow_consumers: int = 0
+    errors: int = 0
+
+
+async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, counts: Counts | None = None) -> Client:
+    """Connect to NATS.
+
+    Afterwards a lost connection is sought again for ever, first after 0.1 s, then at growing, random
+    distances up to 2 s. A server that stops answering is noticed within 15 s.
+
+    Parameters
+    ----------
+    url : str
+        One or several servers, separated by commas; user and password, or a token, may stand in the
+        first and are used for all. They appear in no log and no error.
+    name : str
+        How the connection is called in the server's monitoring.
+    deadline : float
+        Seconds until the attempt is given up, however often it was repeated.
+    counts : Counts, optional
+        Counted into from now on.
+
+    Raises
+    ------
+    BusError
+        Where no server could be reached, or none let us in, by the deadline.
+    """
+    servers, secrets = _split(url)
+    observer = _Observer(servers, counts if counts is not None else Counts())
+    client = Client()
+    observer.client = client
+    try:
+        async with asyncio.timeout(deadline):
+            await client.connect(
+                servers=servers,
+                name=name,
+                error_cb=observer.on_error,
+                disconnected_cb=observer.on_disconnect,
+                reconnected_cb=observer.on_reconnect,
+                closed_cb=observer.on_close,
+                reconnect_to_server_handler=_next_server,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                ping_interval=5,
+                flush_timeout=5.0,
+                **secrets,
+            )
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        reason = str(observer.last or error) or type(error).__name__
+        with contextlib.suppress(Exception):
+            await client.close()
+        raise BusError(
+            f"NATS at {', '.join(servers)} could not be reached within {deadline:g} s: {reason}; "
+            "check nats.url, its user and password, and that the server runs"
+        ) from None
+    observer.connected = True
+    return client
+
+
+@dataclass(slots=True)
+class _Observer:
+    """The client's callbacks: counts everything, logs the first of a kind and then once a minute."""
+
+    servers: list[str]
+    counts: Counts
+    client: Client | None = None
+    connected: bool = False
+    last: Exception | None = None
+    _said: dict[str, tuple[float, int]] = field(default_factory=dict)  # by kind of error: a handful
+
+    async def on_error(self, error: Exception) -> None:
+        self.last = error
+        if not self.connected:
+            return  # the one error of `connect` will say it
+        if isinstance(error, nats.errors.SlowConsumerError):
+            self.counts.slow_consumers += 1
+        else:
+            self.counts.errors += 1
+        self._say(type(error).__name__, str(error))
+
+    async def on_disconnect(self) -> None:
+        if self.connected and self.client is not None and not self.client.is_closed:
+            self.counts.disconnects += 1
+            self._say("disconnected", "the connection was lost and is being sought again")
+
+    async def on_reconnect(self) -> None:
+        self.counts.reconnects += 1
+        _log.info("nats connected again", servers=self.servers)
+
+    async def on_close(self) -> None:
+        if self.connected:
+            _log.info("nats connection closed", servers=self.servers)
+
+    def _say(self, kind: str, reason: str) -> None:
+        now = time.monotonic()
+        said_at, kept_back = self._said.get(kind, (-SAY_AGAIN_SECONDS, 0))
+        if now - said_at < SAY_AGAIN_SECONDS:
+            self._said[kind] = (said_at, kept_back + 1)
+            return
+        self._said[kind] = (now, 0)
+        _log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+
+
+def _split(url: str) -> tuple[list[str], dict[str, Any]]:
+    """Part the servers from the secrets, so that the client itself never sees them in an address."""
+    servers: list[str] = []
+    secrets: dict[str, Any] = {}
+    for part in url.split(","):
+        scheme, mark, rest = part.strip().rpartition("://")
+        userinfo, at, host = rest.rpartition("@")
+        servers.append(f"{scheme}{mark}{host}")
+        if at and not secrets:
+            user, colon, password = userinfo.partition(":")
+            secrets = {"user": unquote(user), "password": unquote(password)} if colon else {"token": unquote(user)}
+    return servers, secrets
+
+
+def _next_server(servers: list[Server], _: dict[str, Any]) -> tuple[Server, float]:
+    """Choose the server tried least often, and how many seconds to wait before it is tried."""
+    server = min(servers, key=lambda one: one.reconnects)
+    shortest, longest = RETRY_SECONDS
+    ceiling = min(longest, shortest * 2.0 ** min(server.reconnects, 10))
+    return server, random.uniform(shortest, max(shortest, ceiling))  # noqa: S311  only spreads clients

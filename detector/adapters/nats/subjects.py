@@ -1,0 +1,119 @@
+"""Names on the wire: subjects, streams, and how any name becomes a legal subject token and comes back."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from detector.errors import Undecodable
+
+METRICS, ALERTS, FORECASTS, DEADLETTER = "METRICS", "ALERTS", "FORECASTS", "DEADLETTER"
+
+PARTITIONS = 32
+METRICS_SUBJECTS = ("metrics.*.*", "tick.*")
+TRANSFORM = (
+    "metrics.*.*",
+    f"part.{{{{partition({PARTITIONS},1,2)}}}}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}",
+)
+
+_ILLEGAL = re.compile(rb"[^A-Za-z0-9_-]")
+_ESCAPED = re.compile(r"=([0-9A-F]{2})")
+
+
+def escape(name: str) -> str:
+    """Write any name as one subject token: UTF-8 bytes outside ``[A-Za-z0-9_-]`` become ``=XX``.
+
+    Raises
+    ------
+    ValueError
+        Where the name is empty, because a subject can't hold an empty token, or holds half a
+        surrogate pair, which UTF-8 can't write.
+
+    Examples
+    --------
+    >>> escape("cpu load"), escape("größe")
+    ('cpu=20load', 'gr=C3=B6=C3=9Fe')
+    """
+    if not name:
+        raise ValueError("an empty name can't stand in a subject; give the tenant or service a name")
+    return _ILLEGAL.sub(lambda byte: b"=%02X" % byte[0][0], name.encode()).decode("ascii")
+
+
+def unescape(token: str) -> str:
+    """Read a token back into the name it was made from.
+
+    Raises
+    ------
+    ValueError
+        Where `escape` can't have written the token, so that every name has exactly one token.
+
+    Examples
+    --------
+    >>> unescape("gr=C3=B6=C3=9Fe")
+    'größe'
+    """
+    raw = _ESCAPED.sub(lambda pair: chr(int(pair[1], 16)), token)
+    try:
+        name = raw.encode("latin-1").decode()
+        written = escape(name)
+    except ValueError as error:
+        raise ValueError(f"{token!r} is no escaped name: {error}") from None
+    if written != token:
+        raise ValueError(f"{token!r} is no escaped name; {written!r} would be")
+    return name
+
+
+def metrics(tenant: str, service: str) -> str:
+    """Subject a collector publishes the batches of a service to.
+
+    Examples
+    --------
+    >>> metrics("acme", "web.shop")
+    'metrics.acme.web=2Eshop'
+    """
+    return f"metrics.{escape(tenant)}.{escape(service)}"
+
+
+def alerts(tenant: str, service: str, severity: str) -> str:
+    """Subject of an alert; `severity` is that of its firing."""
+    return f"alerts.{escape(tenant)}.{escape(service)}.{escape(severity)}"
+
+
+def deadletter(tenant: str, service: str) -> str:
+    """Subject of what was refused, with its reason."""
+    return f"deadletter.{escape(tenant)}.{escape(service)}"
+
+
+def scores(tenant: str, service: str) -> str:
+    """Plain subject of live scores; kept in no stream."""
+    return f"scores.{escape(tenant)}.{escape(service)}"
+
+
+def tick(partition: int) -> str:
+    """Subject that makes time pass in a silent partition."""
+    return f"tick.{partition}"
+
+
+@lru_cache(maxsize=4096)
+def parse_part(subject: str) -> tuple[int, str, str]:
+    """Take (partition, tenant, service) from a subject as stream METRICS stores it.
+
+    Remembers the last 4,096 subjects, so a repeated one costs about 0.1 µs.
+
+    Raises
+    ------
+    Undecodable
+        ``bad_subject`` where the subject is of another form or its tokens are not escaped names.
+
+    Examples
+    --------
+    >>> parse_part("part.7.acme.web=2Eshop")
+    (7, 'acme', 'web.shop')
+    """
+    tokens = subject.split(".")
+    if len(tokens) != 4 or tokens[0] != "part" or not (tokens[1].isascii() and tokens[1].isdigit()):
+        raise Undecodable("bad_subject", f"{subject!r} is not part.<partition>.<tenant>.<service>")
+    try:
+        return int(tokens[1]), unescape(tokens[2]), unescape(tokens[3])
+    except ValueError as error:
+        raise Undecodable("bad_subject", f"{error}; write bytes outside [A-Za-z0-9_-] as =XX when publishing") from None

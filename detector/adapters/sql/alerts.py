@@ -1,0 +1,94 @@
+"""Alerts as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from detector.adapters.sql.tables import alerts
+from detector.adapters.sql.upsert import insert
+from detector.domain.alert import Alert, Severity, State
+from detector.domain.series import Series, Signal
+
+
+def put(connection: Connection, found: Sequence[Alert]) -> None:
+    """Write each alert unless the same or a later revision is stored. The incident is left as it is."""
+    if not found:
+        return
+    statement = insert(connection, alerts)
+    rows = [_row(alert) for alert in found]
+    newer = {name: statement.excluded[name] for name in rows[0] if name != "id"}
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[alerts.c.id], set_=newer, where=statement.excluded.revision > alerts.c.revision
+        ),
+        rows,
+    )
+
+
+def listed(connection: Connection, state: str | None, tenant: str | None, limit: int, since: int | None) -> list[Alert]:
+    """See `Store.alerts`. Holds `limit` alerts, a few KiB each with their evidence."""
+    columns = alerts.c
+    query = select(alerts).order_by(columns.started_at.desc(), columns.id).limit(limit)
+    if state is not None:
+        query = query.where(columns.state == state)
+    if tenant is not None:
+        query = query.where(columns.tenant == tenant)
+    if since is not None:
+        query = query.where(columns.started_at >= since)
+    return [_alert(row) for row in connection.execute(query)]
+
+
+def _row(alert: Alert) -> dict[str, Any]:
+    signal, series = alert.signal, alert.signal.series
+    return {
+        "id": alert.id,
+        "revision": alert.revision,
+        "tenant": series.tenant,
+        "service": series.service,
+        "metric": series.metric,
+        "labels": dict(series.labels),
+        "statistic": signal.statistic,
+        "unit": signal.unit,
+        "state": alert.state.value,
+        "severity": alert.severity.value,
+        "fired_severity": alert.fired_severity.value,
+        "reason": alert.reason,
+        "score": alert.score,
+        "surprise": alert.surprise,
+        "observed": alert.observed,
+        "expected": alert.expected,
+        "lower": alert.lower,
+        "upper": alert.upper,
+        "started_at": alert.started_at,
+        "window_start": alert.window_start,
+        "window_end": alert.window_end,
+        "resolved_at": alert.resolved_at,
+        "evidence": dict(alert.evidence),
+    }
+
+
+def _alert(row: Row[Any]) -> Alert:
+    series = Series(row.tenant, row.service, row.metric, tuple(row.labels.items()))
+    return Alert(
+        id=row.id,
+        revision=row.revision,
+        signal=Signal(series, row.statistic, row.unit),
+        state=State(row.state),
+        severity=Severity(row.severity),
+        fired_severity=Severity(row.fired_severity),
+        reason=row.reason,
+        score=row.score,
+        surprise=row.surprise,
+        observed=row.observed,
+        expected=row.expected,
+        lower=row.lower,
+        upper=row.upper,
+        started_at=row.started_at,
+        window_start=row.window_start,
+        window_end=row.window_end,
+        resolved_at=row.resolved_at,
+        evidence=row.evidence,
+    )

@@ -1,0 +1,67 @@
+"""What waits to be published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import Connection, bindparam, delete, func, select, update
+
+from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.tables import outbox
+from detector.adapters.sql.upsert import insert
+from detector.ports import Outgoing
+
+WAITING = outbox.c.published_at.is_(None)
+
+
+def put(connection: Connection, messages: Sequence[Outgoing]) -> None:
+    """Add messages in order; an id that is there already stays as it is."""
+    if not messages:
+        return
+    rows = [
+        {"id": message.id, "subject": message.subject, "headers": message.headers, "payload": message.payload}
+        for message in messages
+    ]
+    statement = insert(connection, outbox).values(created_at=database_now())
+    connection.execute(statement.on_conflict_do_nothing(index_elements=[outbox.c.id]), rows)
+
+
+def unpublished(connection: Connection, limit: int) -> list[Outgoing]:
+    """See `Store.unpublished`."""
+    columns = outbox.c
+    rows = connection.execute(
+        select(columns.id, columns.subject, columns.payload, columns.headers)
+        .where(WAITING)
+        .order_by(columns.sequence)
+        .limit(limit)
+    )
+    return [
+        Outgoing(row.id, row.subject, bytes(row.payload), tuple((name, value) for name, value in row.headers))
+        for row in rows
+    ]
+
+
+def mark(connection: Connection, ids: Sequence[str]) -> None:
+    """See `Store.mark_published`. The first mark counts."""
+    if ids:
+        statement = update(outbox).where(outbox.c.id == bindparam("which"), WAITING)
+        connection.execute(statement.values(published_at=database_now()), [{"which": one} for one in ids])
+
+
+def depth(connection: Connection) -> int:
+    """See `Store.outbox_depth`. Counts in the index."""
+    return connection.execute(select(func.count()).select_from(outbox).where(WAITING)).scalar_one()
+
+
+def prune(connection: Connection, older_than: float, limit: int) -> int:
+    """See `Store.prune_outbox`."""
+    columns = outbox.c
+    now = connection.execute(select(database_now())).scalar_one()
+    old = (
+        select(columns.sequence)
+        .where(columns.published_at < now - timedelta(seconds=older_than))
+        .order_by(columns.published_at, columns.sequence)
+        .limit(limit)
+    )
+    return connection.execute(delete(outbox).where(columns.sequence.in_(old))).rowcount

@@ -1,0 +1,87 @@
+"""Who works on a partition: leases on the database's clock, fenced by an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Connection, case, or_, select, tuple_, update
+
+from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.tables import partitions
+from detector.adapters.sql.upsert import insert
+from detector.errors import Fenced
+from detector.ports import Lease
+
+UNTOUCHED = {"epoch": 0, "effects_seq": -1, "checkpoint_seq": -1, "stream_created": 0}
+
+
+def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float) -> list[Lease]:
+    """See `Store.claim`. The epoch rises unless the lease is ours and still runs."""
+    if not wanted:
+        return []
+    rows = [{"partition": partition, **UNTOUCHED} for partition in wanted]
+    connection.execute(insert(connection, partitions).on_conflict_do_nothing(), rows)
+    now = connection.execute(select(database_now())).scalar_one()
+    columns = partitions.c
+    ours = (columns.owner == owner) & (columns.lease_until > now)
+    free = or_(columns.owner.is_(None), columns.lease_until <= now)
+    taken = connection.execute(
+        update(partitions)
+        .where(columns.partition.in_(wanted), or_(ours, free))
+        .values(
+            epoch=case((ours, columns.epoch), else_=columns.epoch + 1),
+            owner=owner,
+            lease_until=now + timedelta(seconds=ttl),
+        )
+        .returning(
+            columns.partition,
+            columns.owner,
+            columns.epoch,
+            columns.effects_seq,
+            columns.checkpoint_seq,
+            columns.stream_created,
+        )
+    )
+    return sorted((Lease(*row) for row in taken), key=lambda lease: lease.partition)
+
+
+def renew(connection: Connection, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
+    """See `Store.renew`. A lease that ran out while nobody wanted it is prolonged as well."""
+    now = connection.execute(select(database_now())).scalar_one()
+    kept = connection.execute(
+        update(partitions)
+        .where(partitions.c.owner == owner, _held(leases))
+        .values(lease_until=now + timedelta(seconds=ttl))
+        .returning(partitions.c.partition)
+    )
+    return sorted(kept.scalars())
+
+
+def release(connection: Connection, owner: str, leases: Sequence[Lease]) -> None:
+    """See `Store.release`. The epoch stays, so that the next claim rises above it."""
+    connection.execute(
+        update(partitions).where(partitions.c.owner == owner, _held(leases)).values(owner=None, lease_until=None)
+    )
+
+
+def advance(connection: Connection, partition: int, owner: str, epoch: int, **positions: int) -> None:
+    """Write positions of a partition, if it is still ours.
+
+    Raises
+    ------
+    Fenced
+        Where owner or epoch changed; the transaction must be rolled back.
+    """
+    columns = partitions.c
+    moved = connection.execute(
+        update(partitions)
+        .where(columns.partition == partition, columns.owner == owner, columns.epoch == epoch)
+        .values(**positions)
+    )
+    if moved.rowcount != 1:
+        raise Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
+
+
+def _held(leases: Sequence[Lease]) -> ColumnElement[bool]:
+    return tuple_(partitions.c.partition, partitions.c.epoch).in_([(lease.partition, lease.epoch) for lease in leases])

@@ -1,0 +1,89 @@
+"""The tables. A change here needs a step in ``migrations/versions``; a test compares the two.
+
+Times of events (an alert's) are Unix milliseconds as everywhere in the domain: exact, any year, no zone
+to lose. Times of bookkeeping (leases, rows stored or published) are instants of the database's own clock.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
+
+from detector.adapters.sql.columns import Json, Reading, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("owner", String),  # NULL: free
+    Column("epoch", BigInteger, nullable=False),
+    Column("lease_until", UtcDateTime),
+    Column("effects_seq", BigInteger, nullable=False),
+    Column("checkpoint_seq", BigInteger, nullable=False),
+    Column("stream_created", BigInteger, nullable=False),
+)
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("revision", Integer, nullable=False),
+    Column("tenant", String, nullable=False),
+    Column("service", String, nullable=False),
+    Column("metric", String, nullable=False),
+    Column("labels", Json("labels"), nullable=False),
+    Column("statistic", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("severity", String, nullable=False),
+    Column("fired_severity", String, nullable=False),
+    Column("reason", String, nullable=False),
+    Column("score", Reading),
+    Column("surprise", Reading),
+    Column("observed", Reading),
+    Column("expected", Reading),
+    Column("lower", Reading),
+    Column("upper", Reading),
+    Column("started_at", BigInteger, nullable=False),
+    Column("window_start", BigInteger, nullable=False),
+    Column("window_end", BigInteger, nullable=False),
+    Column("resolved_at", BigInteger),
+    Column("incident", String),
+    Column("evidence", Json("evidence"), nullable=False),
+    Index(None, "started_at"),
+    Index(None, "state", "started_at"),
+    Index(None, "tenant", "started_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("subject", String, nullable=False),
+    Column("headers", Json("headers"), nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("published_at", UtcDateTime),
+    # serves the unpublished (NULL) in order, their count, and the oldest published to prune
+    Index(None, "published_at", "sequence"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,323 @@
+"""Who is who: from (metric, label bytes) as sent to rows of the tables, within fixed limits.
+
+A label that holds a request id makes a new series with every message. Therefore series are limited, per
+metric of a service and in all. Beyond a limit the oldest series that has not proved itself goes, and only
+then the least recently used one; a series has proved itself after `PROVEN` windows. Within one beat the
+limits may be exceeded up to twice; what comes beyond that is refused.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from detector.domain.aggregate import Kind
+from detector.domain.series import Series, Signal, canonical_labels
+from detector.errors import Undecodable
+from detector.pipeline.roster import Roster
+from detector.pipeline.tables import SERIES, SOURCE, grown
+
+PROVEN = 30
+STATISTICS = ("mean", "rate")
+STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
+REPLAY_PREFIX = "replay-"
+
+Key = tuple[str, bytes]
+Labels = Callable[[bytes], dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one partition may hold.
+
+    Attributes
+    ----------
+    series_per_metric : int
+        Of one metric of one service.
+    series : int
+        In all; with their sources and signals about 4 KiB each.
+    """
+
+    series_per_metric: int = 10_000
+    series: int = 50_000
+
+    @property
+    def sources(self) -> int:
+        """Instances times series; beyond it aggregates of new sources are refused."""
+        return 8 * self.series
+
+
+class Directory:
+    """The names behind the rows of one partition.
+
+    Attributes
+    ----------
+    series : SERIES[...]
+    sources : SOURCE[...]
+    names : list of Series or None
+        By row of `series`.
+    signals : list of Signal or None
+        By signal, the row of its model.
+    signal_of : int32[..., len(STATISTICS)]
+        Signal of each statistic of each series, -1 for none.
+    fresh : list of (int, int)
+        Signals, with the row of their series, that have no model yet; whoever gives them one clears the list.
+    """
+
+    def __init__(self, limits: Limits, min_step: int) -> None:
+        self.limits = limits
+        self.min_step = min_step
+        self.services: list[tuple[str, str]] = []
+        self.series = np.zeros(0, SERIES)
+        self.sources = np.zeros(0, SOURCE)
+        self.names: list[Series | None] = []
+        self.instances: list[str] = []
+        self.signals: list[Signal | None] = []
+        self.signal_of: npt.NDArray[np.int32] = np.zeros((0, len(STATISTICS)), np.int32)
+        self.fresh: list[tuple[int, int]] = []
+        self._service_rows: dict[tuple[str, str], int] = {}
+        self._series_rows: dict[tuple[int, str, tuple[tuple[str, str], ...]], int] = {}
+        self._source_rows: dict[tuple[int, str], int] = {}
+        self._aliases: dict[tuple[int, str], dict[Key, int]] = {}
+        self._aliases_of: dict[int, list[tuple[tuple[int, str], Key]]] = {}
+        self._free_series: list[int] = []
+        self._free_sources: list[int] = []
+        self._free_signals: list[int] = []
+        self._unproven: OrderedDict[int, None] = OrderedDict()
+        self._of_metric: dict[tuple[int, str], OrderedDict[int, None]] = {}
+        self._crowded: set[tuple[int, str]] = set()
+
+    def service(self, tenant: str, service: str) -> int:
+        """Row of a service.
+
+        Raises
+        ------
+        Undecodable
+            ``too_many_services``: as many as series may be are known already.
+        """
+        key = (tenant, service)
+        row = self._service_rows.get(key)
+        if row is None:
+            if len(self.services) >= self.limits.series:
+                raise Undecodable("too_many_services", "raise limits.series_per_partition")
+            row = self._service_rows[key] = len(self.services)
+            self.services.append(key)
+        return row
+
+    def aliases(self, service: int, instance: str) -> dict[Key, int]:
+        """Return the sources of one instance by metric and label bytes as sent: the look-up of the hot path."""
+        return self._aliases.setdefault((service, instance), {})
+
+    def source(
+        self,
+        service: int,
+        instance: str,
+        key: Key,
+        kind: Kind,
+        unit: str,
+        head: tuple[int, int],
+        labels: Labels,
+    ) -> int:
+        """Find or make the source that an alias was missing for.
+
+        Parameters
+        ----------
+        head : (int, int)
+            Start and length of its first window, milliseconds.
+        labels : callable
+            Decodes the label bytes.
+
+        Raises
+        ------
+        Undecodable
+            ``bad_labels``, ``reserved_label``, ``kind_changed`` or ``too_many_sources``.
+        """
+        metric, raw = key
+        pairs = canonical_labels(labels(raw))
+        row = self._series_rows.get((service, metric, pairs))
+        if row is None:
+            row = self._add_series(service, metric, pairs, kind, unit, head)
+        elif self.series[row]["kind"] != kind:
+            raise Undecodable("kind_changed", f"{metric} was a {Kind(self.series[row]['kind']).name.lower()}")
+        source = self._source_rows.get((row, instance))
+        if source is None:
+            source = self._add_source(row, instance)
+        self.aliases(service, instance)[key] = source
+        self._aliases_of[source].append(((service, instance), key))
+        return source
+
+    def crowded(self) -> Iterator[int]:
+        """Name, one by one, the series that must go until the limits hold again; the caller removes each."""
+        while self._crowded:
+            key = self._crowded.pop()
+            while len(self._of_metric.get(key, ())) > self.limits.series_per_metric:
+                yield self._victim(self._of_metric[key])
+        while len(self._series_rows) > self.limits.series:
+            yield self._victim(self._unproven)
+
+    def _victim(self, crowd: OrderedDict[int, None]) -> int:
+        for row in crowd:
+            if self.series[row]["windows"] < PROVEN:
+                return row
+        rows = np.array(list(crowd) or list(self._series_rows.values()), np.int64)
+        return int(rows[np.lexsort((rows, self.series["last_arrival"][rows]))[0]])
+
+    def signal(self, number: int) -> Signal:
+        """Return a signal in use."""
+        signal = self.signals[number]
+        if signal is None:
+            raise KeyError(f"signal {number} is not in use")
+        return signal
+
+    def signals_of(self, row: int) -> list[int]:
+        """Signals of a series."""
+        return [int(signal) for signal in self.signal_of[row] if signal >= 0]
+
+    def row_of(self, series: Series) -> int:
+        """Row of a known series."""
+        service = self._service_rows[series.tenant, series.service]
+        return self._series_rows[service, series.metric, series.labels]
+
+    def roster(self) -> Roster:
+        """Return what has to be kept of this directory."""
+        used, sources = len(self.names), len(self.instances)
+        return Roster(
+            services=self.services,
+            names=self.names,
+            signals=self.signals,
+            instances=self.instances,
+            series=self.series[:used].tobytes(),
+            sources=self.sources[:sources].tobytes(),
+            signal_of=self.signal_of[:used].tobytes(),
+            free_series=self._free_series,
+            free_sources=self._free_sources,
+            free_signals=self._free_signals,
+            unproven=list(self._unproven),
+            of_metric=[list(rows) for rows in self._of_metric.values()],
+            fresh=self.fresh,
+        )
+
+    def load(self, roster: Roster) -> None:
+        """Become what `roster` was made from. Raises ValueError where its tables have another layout."""
+        self.services, self.names, self.signals = roster.services, roster.names, roster.signals
+        self.instances, self.fresh = roster.instances, roster.fresh
+        self.series = np.frombuffer(roster.series, SERIES).copy()
+        self.sources = np.frombuffer(roster.sources, SOURCE).copy()
+        self.signal_of = np.frombuffer(roster.signal_of, np.int32).reshape(-1, len(STATISTICS)).copy()
+        self._free_series, self._free_sources = roster.free_series, roster.free_sources
+        self._free_signals = roster.free_signals
+        self._unproven = OrderedDict.fromkeys(roster.unproven)
+        self._service_rows = {key: row for row, key in enumerate(self.services)}
+        for row, named in enumerate(self.names):
+            if named is not None:
+                service = int(self.series[row]["service"])
+                self._series_rows[service, named.metric, named.labels] = row
+        for rows in roster.of_metric:
+            named = self.names[rows[0]]
+            if named is not None:
+                self._of_metric[int(self.series[rows[0]]["service"]), named.metric] = OrderedDict.fromkeys(rows)
+        free = set(self._free_sources)
+        for source, instance in enumerate(self.instances):
+            if source not in free:
+                self._source_rows[int(self.sources[source]["series"]), instance] = source
+                self._aliases_of[source] = []
+
+    def _add_series(
+        self,
+        service: int,
+        metric: str,
+        pairs: tuple[tuple[str, str], ...],
+        kind: Kind,
+        unit: str,
+        head: tuple[int, int],
+    ) -> int:
+        of_metric = self._of_metric.setdefault((service, metric), OrderedDict())
+        if len(of_metric) >= 2 * self.limits.series_per_metric or len(self._series_rows) >= 2 * self.limits.series:
+            raise Undecodable("too_many_series", f"of {metric}; does a label hold an id?")
+        row = self._free_series.pop() if self._free_series else len(self.names)
+        self.series = grown(self.series, row + 1)
+        if row >= len(self.signal_of):
+            more = np.full((len(self.series) - len(self.signal_of), len(STATISTICS)), -1, np.int32)
+            self.signal_of = np.concatenate([self.signal_of, more])
+        tenant, name = self.services[service]
+        named = Series(tenant, name, metric, pairs)
+        self.names[row : row + 1] = [named]
+        self._series_rows[service, metric, pairs] = row
+        self._unproven[row] = None
+        of_metric[row] = None
+        if len(of_metric) > self.limits.series_per_metric:
+            self._crowded.add((service, metric))
+        self._start(row, service, kind, tenant.startswith(REPLAY_PREFIX), head)
+        self._add_signal(row, Signal(named, STATISTICS[STATISTIC_OF[kind]], _unit(unit, kind)), STATISTIC_OF[kind])
+        return row
+
+    def _start(self, row: int, service: int, kind: Kind, replayed: bool, head: tuple[int, int]) -> None:
+        start, window = head
+        step = window if replayed else window * max(1, -(-self.min_step // window))
+        state = self.series[row : row + 1]
+        state[:] = np.zeros(1, SERIES)
+        state["active"] = True
+        state["replayed"] = replayed
+        state["kind"] = kind
+        state["service"] = service
+        state["step"] = step
+        state["closed_until"] = start - start % step
+        state["first_source"] = -1
+
+    def _add_signal(self, row: int, signal: Signal, statistic: int) -> None:
+        number = self._free_signals.pop() if self._free_signals else len(self.signals)
+        self.signals[number : number + 1] = [signal]
+        self.fresh.append((number, row))
+        self.signal_of[row, statistic] = number
+
+    def _add_source(self, row: int, instance: str) -> int:
+        if len(self._source_rows) >= self.limits.sources:
+            raise Undecodable("too_many_sources", "raise limits.series_per_partition, or merge instances upstream")
+        source = self._free_sources.pop() if self._free_sources else len(self.instances)
+        self.sources = grown(self.sources, source + 1)
+        self.instances[source : source + 1] = [instance]
+        self._source_rows[row, instance] = source
+        self._aliases_of[source] = []
+        state = self.sources[source : source + 1]
+        state[:] = np.zeros(1, SOURCE)
+        state["series"] = row
+        state["next"] = self.series[row]["first_source"]
+        state["counted"] = -1
+        self.series[row]["first_source"] = source
+        return source
+
+    def remove(self, row: int) -> None:
+        """Forget a series, its sources and its signals."""
+        named = self.names[row]
+        if named is None:
+            return
+        service = int(self.series[row]["service"])
+        source = int(self.series[row]["first_source"])
+        while source >= 0:
+            for scope, key in self._aliases_of.pop(source):
+                del self._aliases[scope][key]
+                if not self._aliases[scope]:
+                    del self._aliases[scope]
+            del self._source_rows[row, self.instances[source]]
+            self._free_sources.append(source)
+            source = int(self.sources[source]["next"])
+        for signal in self.signals_of(row):
+            self.signals[signal] = None
+            self._free_signals.append(signal)
+        self.signal_of[row] = -1
+        del self._series_rows[service, named.metric, named.labels]
+        self._of_metric[service, named.metric].pop(row)
+        if not self._of_metric[service, named.metric]:
+            del self._of_metric[service, named.metric]
+        self._unproven.pop(row, None)
+        self.names[row] = None
+        self.series[row]["active"] = False
+        self._free_series.append(row)
+
+
+def _unit(unit: str, kind: Kind) -> str:
+    return unit if kind == Kind.GAUGE else f"{unit or '1'}/s"

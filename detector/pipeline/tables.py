@@ -1,0 +1,86 @@
+"""The state of admission and windows as arrays: one record a series, one a source.
+
+A *source* is one instance's view of one series. Times are Unix milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+OPEN_WINDOWS = 8
+LIVE_WINDOWS = 10
+"""A source counts as live while it has reported in so many windows before the one to close."""
+
+SERIES = np.dtype(
+    [
+        ("active", "?"),
+        ("replayed", "?"),  # a tenant that runs on event time
+        ("told_missing", "?"),
+        ("kind", "u1"),
+        ("service", "i4"),
+        ("step", "i8"),
+        ("closed_until", "i8"),  # watermark
+        ("last_arrival", "i8"),
+        ("last_value", "i8"),  # end of the last window that held a value
+        ("longest_gap", "i8"),  # windows
+        ("windows", "i8"),  # closed with a value
+        ("first_source", "i4"),
+        ("live", "i4"),
+        # open windows, in no order
+        ("open", "i4"),
+        ("start", "i8", OPEN_WINDOWS),
+        ("deadline", "i8", OPEN_WINDOWS),
+        ("reported", "i4", OPEN_WINDOWS),  # sources that have sent all of it
+        ("sources", "i4", OPEN_WINDOWS),  # sources that have sent some of it
+        ("covered", "i8", OPEN_WINDOWS),  # milliseconds with a value, over all sources
+        ("count", "f8", OPEN_WINDOWS),
+        ("total", "f8", OPEN_WINDOWS),
+    ]
+)
+
+SOURCE = np.dtype(
+    [
+        ("series", "i4"),
+        ("next", "i4"),  # next source of the same series, -1 at the end
+        ("window", "i8"),  # length of what it sends, 0 before the first
+        ("newest", "i8"),  # start of the newest window it sent
+        ("seen", "u8"),  # bit k: it sent the window k before the newest
+        # a cumulative total: as float and, where it was sent as an integer, as that
+        ("counted", "i8"),  # start of the window of the last total, -1 before the first
+        ("since", "i8"),
+        ("exact", "?"),
+        ("total", "f8"),
+        ("integer", "u8"),
+    ]
+)
+
+HEAD = np.dtype(
+    [
+        ("now", "i8"),
+        ("clock", "i8"),  # event time by which windows are overdue
+        ("sweep", "?"),  # close what is overdue everywhere in `service` first
+        ("service", "i4"),  # -1: every service that is not replayed
+        ("first", "i8"),  # rows [first, last) are its aggregates
+        ("last", "i8"),
+        ("start", "i8"),
+        ("window", "i8"),
+    ]
+)
+
+CLOSED = np.dtype(
+    [
+        ("series", "i4"),
+        ("head", "i8"),  # the message that closed it
+        ("start", "i8"),
+        ("value", "f8"),
+    ]
+)
+
+
+def grown(table: np.ndarray, capacity: int) -> np.ndarray:
+    """Return `table`, or a copy at least twice as long, zeros behind, once `capacity` exceeds it."""
+    if capacity <= len(table):
+        return table
+    larger = np.zeros(max(capacity, 2 * len(table), 16), table.dtype)
+    larger[: len(table)] = table
+    return larger

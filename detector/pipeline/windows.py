@@ -1,0 +1,271 @@
+"""Aggregates to closed windows: duplicates, lateness, counters, instances merged.
+
+Everything happens aggregate by aggregate in stream order, so that it makes no difference how a sequence
+was cut into messages, or messages into runs.
+
+A window closes when every live source has reported all of it, or when it is overdue: one step (the
+lateness) after its end, or after its first arrival where that came later, as after an outage. A window
+that nothing arrived for is passed over once the lateness has gone by.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detector.domain.aggregate import Kind, Result
+from detector.pipeline.tables import LIVE_WINDOWS, OPEN_WINDOWS
+from models.compiled import jit
+
+ACCEPTED, DUPLICATE, LATE, GAP = (int(r) for r in (Result.ACCEPTED, Result.DUPLICATE, Result.LATE, Result.GAP))
+TOO_LONG, UNEVEN, AHEAD, KIND_CHANGED = 10, 11, 12, 13
+REFUSALS = {
+    TOO_LONG: ("window_too_long", "its window is longer than the step of the series; send shorter windows"),
+    UNEVEN: ("uneven_window", "its window does not divide the step of the series (at most 60 a step)"),
+    AHEAD: ("too_far_ahead", "its window lies ahead of what other instances sent; check the clock"),
+    KIND_CHANGED: ("kind_changed", "the metric came with another kind before; keep it, or rename the metric"),
+}
+
+GAUGE, CUMULATIVE = int(Kind.GAUGE), int(Kind.CUMULATIVE)
+MOST_PER_STEP = 60
+ONE = np.uint64(1)
+
+
+@jit
+def advance(series, sources, used, heads, rows, kinds, counts, sums, totals, exact, since, results, closed):
+    """Take in the aggregates of `heads` and close what is complete or overdue.
+
+    Parameters
+    ----------
+    series, sources : SERIES[...], SOURCE[...]
+        State, changed in place.
+    used : int
+        Rows of `series` in use.
+    heads : HEAD[h]
+    rows : int64[n]
+        Source of each aggregate, -1 for one that was refused before.
+    kinds, counts, sums, totals, exact, since : [n]
+        Columns as in `Arrivals`.
+    results : int64[n]
+        Written: `Result` or a key of `REFUSALS`.
+    closed : CLOSED[m]
+        Written; needs room for `OPEN_WINDOWS` a series and two an aggregate.
+
+    Returns
+    -------
+    int
+        How many windows closed with a value.
+
+    Notes
+    -----
+    About a tenth of a microsecond an aggregate and a few nanoseconds a series swept.
+    """
+    m = 0
+    for h in range(len(heads)):
+        head = heads[h]
+        if head.sweep:
+            for s in range(used):
+                if series[s].active and _in_scope(series[s], head.service):
+                    m = _close_ready(series[s], sources, s, head.clock, h, closed, m)
+        for i in range(head.first, head.last):
+            if rows[i] < 0:
+                continue
+            source = sources[rows[i]]
+            s = source.series
+            state = series[s]
+            state.last_arrival = head.now
+            verdict = _judge(state, source, head.start, head.window) if state.kind == kinds[i] else KIND_CHANGED
+            begin = head.start - head.start % state.step
+            if verdict == ACCEPTED and state.open == OPEN_WINDOWS and _find(state, begin) < 0:
+                if begin > head.clock:
+                    verdict = AHEAD
+                else:
+                    m = _close(state, sources, s, _oldest(state), h, closed, m)
+                    verdict = LATE if begin < state.closed_until else ACCEPTED
+            if verdict == ACCEPTED:
+                slot = _open(state, begin, head.clock)
+                verdict = _report(state, source, slot, begin, head.start, head.window)
+                if kinds[i] == GAUGE and counts[i] == 0.0:
+                    verdict = GAP
+                elif kinds[i] == CUMULATIVE:
+                    verdict = _count_up(
+                        state, source, slot, head.start, head.window, sums[i], totals[i], exact[i], since[i]
+                    )
+                else:
+                    _add(state, slot, head.window, counts[i], sums[i])
+                m = _close_ready(state, sources, s, head.clock, h, closed, m)
+            results[i] = verdict
+    return m
+
+
+@jit
+def _in_scope(state, service):
+    return state.service == service if service >= 0 else not state.replayed
+
+
+@jit
+def _judge(state, source, start, window):
+    """Duplicate, late or fit to use, from what this source sent before."""
+    if window > state.step:
+        return TOO_LONG
+    if state.step % window != 0 or state.step // window > MOST_PER_STEP:
+        return UNEVEN
+    if source.window == window:
+        age = (source.newest - start) // window
+        if age >= 64:
+            return LATE
+        if age >= 0 and (source.seen >> np.uint64(age)) & ONE:
+            return DUPLICATE
+    elif source.window > 0 and start < source.newest + source.window:
+        return LATE  # it changed its window: what it sent before can't be told apart any more
+    return LATE if start < state.closed_until else ACCEPTED
+
+
+@jit
+def _find(state, begin):
+    for slot in range(state.open):
+        if state.start[slot] == begin:
+            return slot
+    return -1
+
+
+@jit
+def _oldest(state):
+    best = 0
+    for slot in range(1, state.open):
+        if state.start[slot] < state.start[best]:
+            best = slot
+    return best
+
+
+@jit
+def _open(state, begin, clock):
+    slot = _find(state, begin)
+    if slot >= 0:
+        return slot
+    slot = state.open
+    state.open += 1
+    state.start[slot] = begin
+    state.deadline[slot] = max(begin + state.step, clock) + state.step
+    state.reported[slot] = 0
+    state.sources[slot] = 0
+    state.covered[slot] = 0
+    state.count[slot] = 0.0
+    state.total[slot] = 0.0
+    return slot
+
+
+@jit
+def _report(state, source, slot, begin, start, window):
+    """Note that the source has sent [start, start + window), a part of the open window."""
+    if source.window == 0 or source.newest < state.closed_until - LIVE_WINDOWS * state.step:
+        state.live += 1  # new, or back after a long silence
+    if source.window != window:
+        source.window = window
+        source.newest = start - window
+        source.seen = np.uint64(0)
+    state.sources[slot] += 1 if _parts(source, begin, state.step) == 0 else 0
+    ahead = (start - source.newest) // window
+    if ahead > 0:
+        source.seen = source.seen << np.uint64(ahead) if ahead < 64 else np.uint64(0)
+        source.seen |= ONE
+        source.newest = start
+    else:
+        source.seen |= ONE << np.uint64(-ahead)
+    whole = (ONE << np.uint64(state.step // window)) - ONE
+    state.reported[slot] += 1 if _parts(source, begin, state.step) == whole else 0
+    return ACCEPTED
+
+
+@jit
+def _parts(source, begin, step):
+    """Which parts of the window from `begin` the source has sent, as bits."""
+    first = (source.newest - begin) // source.window
+    last = max(first - step // source.window + 1, 0)
+    first = min(first, 63)
+    if first < last:
+        return np.uint64(0)
+    return (source.seen >> np.uint64(last)) & ((ONE << np.uint64(first - last + 1)) - ONE)
+
+
+@jit
+def _add(state, slot, window, count, total):
+    state.covered[slot] += window
+    state.count[slot] += count
+    state.total[slot] += total
+
+
+@jit
+def _count_up(state, source, slot, start, window, total, integer, exact, since):
+    """Add what a cumulative total grew by. A first total and a reset say nothing of their window."""
+    before = source.counted
+    if before >= 0 and start < before:
+        return LATE
+    both = exact and source.exact
+    fell = integer < source.integer if both else total < source.total
+    restarted = since != source.since and since > 0 and source.since > 0
+    if before >= 0 and not fell and not restarted:
+        grown = np.float64(integer - source.integer) if both else total - source.total
+        share = min(1.0, window / max(start - before, 1))  # windows were missed: their part stays theirs
+        _add(state, slot, window, 1.0, grown * share)
+    source.counted = start
+    source.since = since
+    source.exact = exact
+    source.total = total
+    source.integer = integer
+    return ACCEPTED
+
+
+@jit
+def _close_ready(state, sources, s, clock, h, closed, m):
+    while state.open > 0:
+        slot = _oldest(state)
+        begin = state.start[slot]
+        due = begin <= state.closed_until or clock > begin + state.step
+        full = state.reported[slot] >= state.live or clock > state.deadline[slot]
+        if not (due and full):
+            break
+        m = _close(state, sources, s, slot, h, closed, m)
+    return m
+
+
+@jit
+def _close(state, sources, s, slot, h, closed, m):
+    """Move the watermark past the open window, and emit its value if it has one."""
+    begin = state.start[slot]
+    if state.covered[slot] > 0:
+        if state.windows > 0:
+            state.longest_gap = max(state.longest_gap, (begin - state.last_value) // state.step)
+        state.windows += 1
+        state.last_value = begin + state.step
+        state.told_missing = False
+        closed[m].series = s
+        closed[m].head = h
+        closed[m].start = begin
+        if state.kind == GAUGE:
+            closed[m].value = state.total[slot] / state.count[slot]
+        else:  # a source that restarted is taken to have gone on like the others
+            closed[m].value = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
+        m += 1
+    state.closed_until = begin + state.step
+    last = state.open - 1
+    state.start[slot] = state.start[last]
+    state.deadline[slot] = state.deadline[last]
+    state.reported[slot] = state.reported[last]
+    state.sources[slot] = state.sources[last]
+    state.covered[slot] = state.covered[last]
+    state.count[slot] = state.count[last]
+    state.total[slot] = state.total[last]
+    state.open = last
+    state.live = _living(state, sources)
+    return m
+
+
+@jit
+def _living(state, sources):
+    live = 0
+    row = state.first_source
+    while row >= 0:
+        if sources[row].newest >= state.closed_until - LIVE_WINDOWS * state.step:
+            live += 1
+        row = sources[row].next
+    return live

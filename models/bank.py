@@ -1,0 +1,288 @@
+"""Banks: the models of many signals side by side, so that one call scores and learns many observations."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.compiled import jit
+from models.kernel import FLOOR, SCORE, STATE, VIEWS, observe
+
+__all__ = ["KernelBank", "ScoringBank", "warm"]
+
+Scores = npt.NDArray[np.void]
+"""Array of dtype SCORE."""
+
+
+class ScoringBank(Protocol):
+    """What the service asks of the models of many signals.
+
+    A bank has rows, one a signal. Rows don't influence each other. Times are Unix milliseconds UTC.
+    """
+
+    name: str
+    """Name and version of the model; part of the identity of an alert."""
+    term_names: tuple[str, ...]
+    """Names of the leading columns of `terms`."""
+    bytes_per_signal: int
+    """Memory of one row."""
+
+    def __len__(self) -> int:
+        """Return how many rows there is room for."""
+        ...
+
+    def add(self, row: int, step_ms: int) -> None:
+        """Start `row` (again) with nothing learned and windows of `step_ms`; makes room where needed."""
+        ...
+
+    def observe(
+        self,
+        rows: npt.ArrayLike,
+        x: npt.ArrayLike,
+        t_ms: npt.ArrayLike,
+        variance: npt.ArrayLike,
+        keep_above: float,
+    ) -> tuple[Scores, dict[int, bytes]]:
+        """Score and learn the observations in order; a row may occur several times."""
+        ...
+
+    def learned(self, row: int) -> int:
+        """Return how many observations `row` has learned."""
+        ...
+
+    def state(self, row: int) -> bytes:
+        """Return what `row` has learned."""
+        ...
+
+    def load_state(self, row: int, state: bytes) -> None:
+        """Set what `row` has learned; ValueError where `state` doesn't fit."""
+        ...
+
+    def snapshot(self, rows: int) -> bytes:
+        """Return the state of the first `rows` rows."""
+        ...
+
+    def restore(self, blob: bytes, rows: int) -> None:
+        """Take over a snapshot of `rows` rows; ValueError where it doesn't fit."""
+        ...
+
+
+@jit
+def _observe_until_kept(
+    states: npt.NDArray[np.void],
+    rows: npt.NDArray[np.int64],
+    x: npt.NDArray[np.float64],
+    t_ms: npt.NDArray[np.int64],
+    variance: npt.NDArray[np.float64],
+    floor: float,
+    keep_above: float,
+    start: int,
+    out: Scores,
+    before: npt.NDArray[np.void],
+) -> int:
+    """Go on from `start` up to the first observation whose state is to be kept; it is then in `before`."""
+    for i in range(start, len(rows)):
+        before[0] = states[rows[i]]
+        observe(states[rows[i]], x[i], t_ms[i], variance[i], floor, out[i])
+        if out[i].surprise >= keep_above:
+            return i
+    return len(rows)
+
+
+def _column(values: npt.ArrayLike, kind: type[np.generic]) -> npt.NDArray[np.generic]:
+    """Return contiguous values that are marked read-only, so that one compiled loop serves all callers."""
+    column = np.ascontiguousarray(values, dtype=kind).view()
+    column.flags.writeable = False
+    return column
+
+
+class KernelBank:
+    """Novelty kernel over many signals.
+
+    Parameters
+    ----------
+    floor
+        Smallest change that counts, as a share of a signal's mean absolute value. 0 makes scores independent
+        of unit and offset; a positive floor keeps rounding errors of a constant signal from being news.
+    capacity
+        Rows to make room for at once.
+
+    Notes
+    -----
+    Scores lie in [0, 1); surprise = -log10(1 - score), at most 6. In the first `GRACE` observations of a row
+    the surprise is capped. A value that isn't finite is treated as missing. Windows left out are seen from
+    the gap in time; they neither score nor move the season.
+
+    Cost about 2 microseconds an observation and `bytes_per_signal` (3 KiB) a row.
+
+    Works for any stream of values with a level, a daily pattern, or a set of usual values. A weekly pattern
+    is not modelled. After a change of level the new one counts as ordinary within 60 windows, see
+    `models.checks`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bank = KernelBank()
+    >>> bank.add(0, step_ms=10_000)
+    >>> x = np.append(np.full(500, 5.0), 50.0)
+    >>> scores, evidence = bank.observe(np.zeros(501, int), x, np.arange(501) * 10_000, np.zeros(501), 3.0)
+    >>> float(scores["surprise"][:500].max()), bool(scores["surprise"][500] > 3), list(evidence)
+    (0.0, True, [500])
+    """
+
+    name = "novelty/1"
+    term_names: tuple[str, ...] = VIEWS
+    bytes_per_signal = STATE.itemsize
+
+    def __init__(self, floor: float = FLOOR, capacity: int = 0) -> None:
+        if not 0.0 <= floor < 1.0:
+            raise ValueError(f"floor {floor} is not in [0, 1): give a share of the signal's mean absolute value")
+        self.floor = float(floor)
+        self._states = np.zeros(capacity, STATE)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def add(self, row: int, step_ms: int) -> None:
+        """Start `row` (again) with nothing learned; room grows by doubling.
+
+        Parameters
+        ----------
+        row
+            0 or more.
+        step_ms
+            Length of the signal's windows, ms; 0 where it is unknown, then gaps aren't noticed.
+        """
+        if row < 0 or step_ms < 0:
+            raise ValueError(f"row {row} and step_ms {step_ms} must be 0 or more")
+        if row >= len(self._states):
+            grown = np.zeros(max(row + 1, 2 * len(self._states), 16), STATE)
+            grown[: len(self._states)] = self._states
+            self._states = grown
+        self._states[row] = np.zeros((), STATE)
+        self._states["step_ms"][row] = step_ms
+
+    def observe(
+        self,
+        rows: npt.ArrayLike,
+        x: npt.ArrayLike,
+        t_ms: npt.ArrayLike,
+        variance: npt.ArrayLike,
+        keep_above: float,
+    ) -> tuple[Scores, dict[int, bytes]]:
+        """Score and learn `n` observations, one after another.
+
+        Parameters
+        ----------
+        rows
+            Row of each observation, shape (n,); a row may occur several times.
+        x
+            Values, shape (n,), any unit.
+        t_ms
+            Starts of their windows, Unix ms UTC, shape (n,), increasing within a row.
+        variance
+            Variance that sampling added to each value, shape (n,), squared units of x; 0 where exact.
+        keep_above
+            Surprise from which on the state before the observation is kept as evidence.
+
+        Returns
+        -------
+        scores
+            Array of dtype SCORE, shape (n,).
+        evidence
+            Index of an observation -> state of its row from before it.
+
+        Raises
+        ------
+        IndexError
+            For a row that was never added.
+        ValueError
+            For columns of different lengths.
+        """
+        columns: list[Any] = [
+            _column(rows, np.int64),
+            _column(x, np.float64),
+            _column(t_ms, np.int64),
+            _column(variance, np.float64),
+        ]
+        n = len(columns[0])
+        if any(column.shape != (n,) for column in columns):
+            shapes = [column.shape for column in columns]
+            raise ValueError(f"rows, x, t_ms, variance have shapes {shapes}; all must be ({n},)")
+        if n and (columns[0].min() < 0 or columns[0].max() >= len(self)):
+            raise IndexError(f"rows must lie in 0 to {len(self) - 1}: add a row before observing it")
+        scores = np.zeros(n, SCORE)
+        evidence: dict[int, bytes] = {}
+        before = np.zeros(1, STATE)
+        at = 0
+        while at < n:
+            at = _observe_until_kept(
+                self._states,
+                columns[0],
+                columns[1],
+                columns[2],
+                columns[3],
+                self.floor,
+                keep_above,
+                at,
+                scores,
+                before,
+            )
+            if at < n:
+                evidence[at] = before.tobytes()
+            at += 1
+        return scores, evidence
+
+    def learned(self, row: int) -> int:
+        """Return how many observations `row` has learned."""
+        return int(self._states["learned"][row])
+
+    def state(self, row: int) -> bytes:
+        """Return what `row` has learned: `bytes_per_signal` bytes."""
+        return self._states[row : row + 1].tobytes()
+
+    def load_state(self, row: int, state: bytes) -> None:
+        """Set what `row` has learned to what `state` returned.
+
+        Raises
+        ------
+        ValueError
+            Where `state` comes from another version of the model.
+        """
+        self._states[row] = _states_from(state, 1)[0]
+
+    def snapshot(self, rows: int) -> bytes:
+        """Return the state of the first `rows` rows, `rows * bytes_per_signal` bytes."""
+        if rows > len(self):
+            raise ValueError(f"the bank has {len(self)} rows, not {rows}: snapshot only rows that were added")
+        return self._states[:rows].tobytes()
+
+    def restore(self, blob: bytes, rows: int) -> None:
+        """Take over a snapshot of `rows` rows; the bank then has exactly these.
+
+        Raises
+        ------
+        ValueError
+            Where `blob` isn't a snapshot of `rows` rows of this version of the model.
+        """
+        self._states = _states_from(blob, rows).copy()
+
+
+def _states_from(blob: bytes, rows: int) -> npt.NDArray[np.void]:
+    if len(blob) != rows * STATE.itemsize:
+        raise ValueError(
+            f"{len(blob)} bytes are not {rows} rows of {STATE.itemsize} bytes as {KernelBank.name} writes them: "
+            "this was written by another version; start these signals cold or rebuild them by replay"
+        )
+    return np.frombuffer(blob, STATE)
+
+
+def warm() -> None:
+    """Compile the kernel, or load it from the cache, so that the first observation doesn't wait for it.
+
+    Callers' arrays may be writable or read-only: both run the same compiled loop.
+    """
+    bank = KernelBank()
+    bank.add(0, 1000)
+    rows = np.zeros(1, np.int64)
+    bank.observe(rows, np.ones(1), rows, np.zeros(1), 1.0)

@@ -1,0 +1,50 @@
+"""The slow scale of a signal: what counts as a small and as a wild value.
+
+One wild value must not move anything far, from the third observation on, yet a new level must be learned if
+it stays: every update is bounded by the scale reached so far, so that the scale grows by a factor a window.
+"""
+
+from models.compiled import jit
+from models.state import Row
+
+__all__ = ["bounded", "learn_scale", "reach", "resolution"]
+
+SLOW = 0.0005
+"""Least rate of the slow averages: about 2,000 windows."""
+WILD = 100.0
+"""Scales from the level beyond which a value is cut off before anything is learned from it."""
+TINY = 1e-300
+
+
+@jit
+def resolution(s: Row, floor: float) -> float:
+    """Return the smallest change that counts, in units of x."""
+    return float(floor * s.magnitude)
+
+
+@jit
+def reach(s: Row, floor: float) -> float:
+    """Return how far from the level a value is taken at its word, in units of x; 0: anything is."""
+    return float(WILD * s.scale + 1e7 * resolution(s, floor))
+
+
+@jit
+def bounded(s: Row, v: float, floor: float) -> float:
+    """Return `v` (difference from the origin), cut off where it lies wildly far from the level."""
+    limit = reach(s, floor)
+    if limit == 0.0:
+        return v
+    return float(min(max(v, s.level - limit), s.level + limit))
+
+
+@jit
+def learn_scale(s: Row, v: float, floor: float) -> None:
+    """Learn level, scale and magnitude from a bounded value. Reads the count of earlier observations."""
+    rate = max(SLOW, 1.0 / (s.learned + 1.0))
+    deviation = abs(v - s.level)
+    most = 20.0 * s.scale + 1e4 * resolution(s, floor)
+    if most > 0.0:
+        deviation = min(deviation, most)
+    s.level += rate * (v - s.level)
+    s.scale += rate * (deviation - s.scale)
+    s.magnitude += rate * (abs(v + s.origin) - s.magnitude)

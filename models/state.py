@@ -1,0 +1,66 @@
+"""What the kernel remembers of one signal: one record of fixed size, about 3 KiB.
+
+Values are kept as differences from the first one (`origin`), so that a large offset costs no precision.
+Everything that is compared lies in float64: a change of unit must not move a score by more than rounding
+does.
+"""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from models.surprise import BINS
+
+__all__ = ["INTERVALS", "STATE", "VIEWS", "Row"]
+
+Row: TypeAlias = Any
+"""One record of an array of dtype STATE. Numba compiles for records, which numpy's types can't tell apart."""
+
+VIEWS: tuple[str, ...] = ("value", "spread", "above", "below", "drift_up", "drift_down", "stuck")
+"""The views of a signal, each a statistic that is 0 for "nothing strange". Order of histograms and of
+terms."""
+
+INTERVALS = 16
+SLOTS = 48
+
+STATE = np.dtype(
+    [
+        # the clock
+        ("learned", "i8"),  # observations learned
+        ("step_ms", "i8"),  # length of a window, ms; 0: unknown, gaps can't be seen
+        ("last_ms", "i8"),  # start of the latest window
+        # scale, see scale.py
+        ("origin", "f8"),  # the first value
+        ("level", "f8"),  # slow mean of the value
+        ("scale", "f8"),  # slow mean absolute deviation from it
+        ("magnitude", "f8"),  # slow mean of |x|: what a relative floor is relative to
+        # forecast, see forecaster.py
+        ("half_hour", "i8"),  # number of the half hour that is being averaged, since 1970
+        ("half_hour_count", "i8"),
+        ("half_hour_sum", "f8"),
+        ("fast", "f8"),  # level where the profile knows nothing yet
+        ("deviation", "f8", 3),  # from the profile: the last, its fast and its slow average
+        ("weights", "f8", 3),  # of these three in the forecast
+        ("covariance", "f8", (3, 3)),  # of the weights
+        ("swing", "f8"),  # mean absolute deviation from the profile
+        ("noise", "f8"),  # mean absolute error of the forecast
+        ("profile", "f8", SLOTS),  # mean by half hour of the day, UTC
+        ("hour_noise", "f8", 24),  # mean absolute error by hour of the day
+        # statistics
+        ("recent", "f8", 3),  # the latest values, newest first
+        ("drift", "f8", 2),  # CUSUM up and down
+        ("unit", "f8"),  # weight of a histogram entry now
+        ("anchor", "f8"),  # log of the scale the novelty histograms are in
+        ("low", "f8", (2, 2, INTERVALS)),  # seen before: [value or spread, generation, interval]
+        ("high", "f8", (2, 2, INTERVALS)),
+        ("used", "i4", (2, 2)),  # intervals in use
+        ("generation", "i4"),
+        ("unbroken", "i4"),  # windows since the latest gap, up to 3
+        ("run", "i4"),  # repeats of the latest value
+        ("runs", "i4"),  # finished runs
+        ("histograms", "f4", (len(VIEWS), BINS)),
+        ("visits", "u1", SLOTS),  # of a half hour, up to 255
+        ("hour_visits", "u1", 24),
+    ],
+    align=True,
+)

@@ -1,0 +1,290 @@
+"""What every `Store` must do, whichever database is behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import random
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from detector.adapters.sql.migrate import upgrade
+from detector.adapters.sql.store import SqlStore
+from detector.domain.alert import Severity, State
+from detector.errors import Fenced, StoreError
+from detector.ports import Lease, Store
+from tests.integration.sql.making import a_message, an_alert, effects
+
+MEBIBYTE = 2**20
+
+
+@pytest.fixture(params=["sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    address = {"sqlite": f"sqlite:///{tmp_path}/detector.db"}[request.param]
+    upgrade(address)
+    return address
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    opened = SqlStore.open(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[Store]:
+    """The same database, seen by another worker."""
+    opened = SqlStore.open(url)
+    yield opened
+    await opened.close()
+
+
+async def claimed(store: Store, *partitions: int, owner: str = "a", ttl: float = 60.0) -> list[Lease]:
+    leases = await store.claim(partitions, owner, ttl)
+    assert [lease.partition for lease in leases] == sorted(partitions)
+    return leases
+
+
+async def claimed_in_the_end(store: Store, partition: int, owner: str, seconds: float = 5.0) -> Lease:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for lease in await store.claim([partition], owner, 60.0):
+            return lease
+    raise AssertionError(f"partition {partition} was not to be had within {seconds} s")
+
+
+async def test_a_first_claim_knows_no_position(store: Store) -> None:
+    assert await store.claim([3, 1], "a", 60.0) == [Lease(1, "a", 1, -1, -1, 0), Lease(3, "a", 1, -1, -1, 0)]
+    assert await store.claim([], "a", 60.0) == []
+
+
+async def test_a_running_lease_is_its_owners_alone(store: Store, other: Store) -> None:
+    mine = await claimed(store, 0, 1)
+    assert await other.claim([0, 1, 2], "b", 60.0) == [Lease(2, "b", 1, -1, -1, 0)]
+    assert await store.claim([0, 1, 2], "a", 60.0) == mine
+
+
+async def test_an_expired_lease_goes_to_the_next_in_a_new_epoch(store: Store, other: Store) -> None:
+    (lease,) = await claimed(store, 0, ttl=1.0)
+    assert await other.claim([0], "b", 60.0) == []
+    taken = await claimed_in_the_end(other, 0, "b")
+    assert (taken.owner, taken.epoch) == ("b", lease.epoch + 1)
+    assert await store.renew("a", [lease], 60.0) == []
+
+
+async def test_an_own_lease_that_ran_out_comes_back_in_a_new_epoch(store: Store) -> None:
+    (lease,) = await claimed(store, 0, ttl=0.0)
+    (again,) = await claimed(store, 0)
+    assert again.epoch == lease.epoch + 1
+
+
+async def test_renewing_keeps_others_out(store: Store, other: Store) -> None:
+    leases = await claimed(store, 0, 1, ttl=0.2)
+    assert await store.renew("a", leases, 60.0) == [0, 1]
+    with pytest.raises(AssertionError):
+        await claimed_in_the_end(other, 0, "b", seconds=0.4)
+    assert await store.renew("b", leases, 60.0) == []
+    assert await store.renew("a", [], 60.0) == []
+
+
+async def test_a_released_lease_is_free_at_once(store: Store, other: Store) -> None:
+    leases = await claimed(store, 0, 1)
+    await other.release("b", leases)
+    assert await other.claim([0], "b", 60.0) == []
+    await store.release("a", leases[:1])
+    assert [(lease.partition, lease.epoch) for lease in await other.claim([0, 1], "b", 60.0)] == [(0, 2)]
+
+
+async def test_two_claim_at_once_and_one_gets_each(store: Store, other: Store) -> None:
+    wanted = list(range(32))
+    first, second = await asyncio.gather(store.claim(wanted, "a", 60.0), other.claim(wanted, "b", 60.0))
+    assert sorted(lease.partition for lease in first + second) == wanted
+
+
+async def test_alerts_come_back_to_the_last_bit(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    silent = an_alert(1, reason="missing", observed=math.nan)
+    await store.commit("a", [effects(lease, 5, (an_alert(0), silent))])
+    missing, spike = await store.alerts()
+    assert spike == an_alert(0)
+    assert math.copysign(1, spike.evidence["terms"][2]) == -1
+    assert math.isnan(missing.observed)
+    assert dataclasses.replace(missing, observed=0.0) == dataclasses.replace(silent, observed=0.0)
+
+
+async def test_al_04_the_second_write_is_a_no_op(store: Store, other: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    once = effects(lease, 5, (an_alert(0), an_alert(1)), (a_message(0), a_message(1)))
+    await store.commit("a", [once])
+    await store.mark_published(["m0"])
+    await other.commit("a", [once])
+    assert await store.alerts() == [an_alert(1), an_alert(0)]
+    assert await store.unpublished(10) == [a_message(1)]
+    ((position,),) = [[one.effects_seq] for one in await store.claim([0], "a", 60.0)]
+    assert position == 5
+
+
+async def test_only_a_newer_revision_replaces(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    resolved = an_alert(revision=2, state=State.RESOLVED, severity=Severity.CRITICAL, resolved_at=1_764_032_500_000)
+    await store.commit("a", [effects(lease, 1, (an_alert(), an_alert(revision=1), resolved))])
+    await store.commit("a", [effects(lease, 2, (an_alert(revision=1), an_alert(revision=2, score=0.0)))])
+    assert await store.alerts() == [resolved]
+
+
+async def test_positions_survive_the_owner(store: Store, other: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    await store.commit("a", [effects(lease, 41)])
+    await store.save_checkpoint(lease, 40, b"state")
+    await store.release("a", [lease])
+    assert await other.claim([0], "b", 60.0) == [Lease(0, "b", 2, 41, 40, 1_764_000_000_000)]
+
+
+async def test_nothing_is_written_once_fenced(store: Store, other: Store) -> None:
+    kept, lost = await claimed(store, 0, 1)
+    await store.commit("a", [effects(kept, 1), effects(lost, 1)])
+    await store.release("a", [lost])
+    (theirs,) = await claimed(other, 1, owner="b")
+    both = [
+        effects(kept, 2, (an_alert(0),), (a_message(0),)),
+        effects(lost, 2, (an_alert(1),), (a_message(1),)),
+    ]
+    with pytest.raises(Fenced, match="partition 1 "):
+        await store.commit("a", both)
+    with pytest.raises(Fenced, match="partition 1 "):
+        await store.save_checkpoint(lost, 2, b"late")
+    assert await store.alerts() == []
+    assert await store.outbox_depth() == 0
+    assert await store.load_checkpoints(1) == []
+    assert [one.effects_seq for one in await claimed(store, 0)] == [1]
+    await other.commit("b", [effects(theirs, 3, (an_alert(1),))])
+    await store.commit("a", both[:1])
+    assert await store.alerts() == [an_alert(1), an_alert(0)]
+
+
+async def test_db_03_nan_in_evidence_is_refused_by_name(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    bad = an_alert(1, evidence={"terms": {"level": [1.0, math.nan]}})
+    with pytest.raises(StoreError, match=r"evidence\.terms\.level\[1\] is nan"):
+        await store.commit("a", [effects(lease, 9, (an_alert(0), bad), (a_message(0),))])
+    with pytest.raises(StoreError, match=r"evidence\.state is inf"):
+        await store.commit("a", [effects(lease, 9, (an_alert(1, evidence={"state": math.inf}),))])
+    with pytest.raises(StoreError, match=r"evidence: .*bytes"):
+        await store.commit("a", [effects(lease, 9, (an_alert(1, evidence={"state": b"raw"}),))])
+    assert await store.alerts() == []
+    assert await store.outbox_depth() == 0
+    assert (await claimed(store, 0))[0].effects_seq == -1
+
+
+async def test_two_checkpoints_are_kept(store: Store) -> None:
+    first, second = await claimed(store, 0, 1)
+    assert await store.load_checkpoints(0) == []
+    for sequence in (10, 20, 35):
+        await store.save_checkpoint(first, sequence, b"at %d" % sequence)
+    await store.save_checkpoint(second, 12, b"elsewhere")
+    assert await store.load_checkpoints(0) == [(35, b"at 35"), (20, b"at 20")]
+    await store.save_checkpoint(first, 35, b"at 35 again")
+    assert await store.load_checkpoints(0) == [(35, b"at 35 again"), (20, b"at 20")]
+    assert await store.load_checkpoints(1) == [(12, b"elsewhere")]
+
+
+async def test_a_checkpoint_of_a_stream_made_anew_outdates_what_lies_past_it(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    for sequence in (1000, 2000, 3):
+        await store.save_checkpoint(lease, sequence, b"at %d" % sequence)
+    assert await store.load_checkpoints(0) == [(3, b"at 3")]
+
+
+async def test_big_checkpoints_of_many_partitions(store: Store) -> None:
+    leases = await claimed(store, *range(32))
+    big = random.Random(1).randbytes(20 * MEBIBYTE)
+    for sequence in (1, 2):
+        for lease in leases:
+            await store.save_checkpoint(lease, sequence, b"%d of %d" % (sequence, lease.partition))
+    await store.save_checkpoint(leases[7], 3, big)
+    assert await store.load_checkpoints(7) == [(3, big), (2, b"2 of 7")]
+    assert await store.load_checkpoints(31) == [(2, b"2 of 31"), (1, b"1 of 31")]
+
+
+@pytest.mark.soak
+async def test_thirty_two_checkpoints_of_twenty_megabytes(store: Store) -> None:
+    leases = await claimed(store, *range(32))
+    big = random.Random(1).randbytes(20 * MEBIBYTE)
+    for sequence in (1, 2, 3):
+        for lease in leases:
+            await store.save_checkpoint(lease, sequence, big[: -1 - sequence])
+    for lease in leases:
+        assert await store.load_checkpoints(lease.partition) == [(3, big[:-4]), (2, big[:-3])]
+
+
+async def test_the_outbox_keeps_its_order(store: Store) -> None:
+    first, second = await claimed(store, 0, 1)
+    await store.commit("a", [effects(first, 1, outbox=(a_message(3), a_message(1))), effects(second, 1)])
+    await store.commit("a", [effects(second, 2, outbox=(a_message(2), a_message(1)))])
+    assert await store.unpublished(10) == [a_message(3), a_message(1), a_message(2)]
+    assert await store.unpublished(2) == [a_message(3), a_message(1)]
+    assert await store.outbox_depth() == 3
+    await store.mark_published(["m1", "m3", "m1", "unknown"])
+    await store.mark_published([])
+    assert await store.unpublished(10) == [a_message(2)]
+    assert await store.outbox_depth() == 1
+
+
+async def test_pruning_takes_the_oldest_published_in_small_batches(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    await store.commit("a", [effects(lease, 1, outbox=tuple(map(a_message, range(10))))])
+    await store.mark_published([f"m{number}" for number in range(7)])
+    assert await store.prune_outbox(3600.0, 100) == 0
+    assert await store.prune_outbox(-60.0, 5) == 5
+    assert await store.prune_outbox(-60.0, 5) == 2
+    assert await store.prune_outbox(-60.0, 5) == 0
+    assert await store.unpublished(10) == [a_message(7), a_message(8), a_message(9)]
+
+
+async def test_alerts_are_listed_by_state_tenant_and_start(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    found = tuple(
+        an_alert(
+            number,
+            tenant="acme" if number % 2 else "globex",
+            state=State.RESOLVED if number < 4 else State.FIRING,
+        )
+        for number in range(8)
+    )
+    await store.commit("a", [effects(lease, 1, found)])
+    latest_first = list(reversed(found))
+    assert await store.alerts() == latest_first
+    assert await store.alerts(limit=3) == latest_first[:3]
+    assert await store.alerts(state="resolved") == latest_first[4:]
+    assert await store.alerts(tenant="globex") == latest_first[1::2]
+    assert await store.alerts(state="firing", tenant="acme", limit=1) == [found[7]]
+    assert await store.alerts(since=found[5].started_at) == latest_first[:3]
+    assert await store.alerts(tenant="nobody") == []
+
+
+async def test_the_event_loop_runs_on_while_the_database_works(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    saving = asyncio.create_task(store.save_checkpoint(lease, 1, bytes(20 * MEBIBYTE)))
+    turns = 0
+    while not saving.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await saving
+    assert turns > 20
+
+
+async def test_closing_waits_for_what_is_being_written(url: str) -> None:
+    store = SqlStore.open(url)
+    (lease,) = await claimed(store, 0)
+    writes = [asyncio.create_task(store.commit("a", [effects(lease, 1, (an_alert(n),))])) for n in range(50)]
+    await asyncio.sleep(0)
+    await store.close()
+    await asyncio.gather(*writes)
+    again = SqlStore.open(url)
+    assert len(await again.alerts()) == 50
+    await again.close()
