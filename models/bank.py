@@ -113,7 +113,7 @@ class KernelBank:
     the surprise is capped. A value that isn't finite is treated as missing. Windows left out are seen from
     the gap in time; they neither score nor move the season.
 
-    Cost about 2 microseconds an observation and `bytes_per_signal` (3 KiB) a row.
+    Cost about 1 microsecond an observation and `bytes_per_signal` (3 KiB) a row.
 
     Works for any stream of values with a level, a daily pattern, or a set of usual values. A weekly pattern
     is not modelled. After a change of level the new one counts as ordinary within 60 windows, see

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from models import forecaster, intervals, scale, surprise
 from models.calibration import GRACE, calibrated, history, score_of
 from models.compiled import jit
+from models.score import N_TERMS, REASONS, SCORE
 from models.state import STATE, VIEWS, Row
 from models.surprise import LOWEST, MEMORY
 
@@ -28,36 +29,7 @@ __all__ = ["FLOOR", "N_TERMS", "REASONS", "SCORE", "STATE", "VIEWS", "observe"]
 
 Terms = npt.NDArray[np.float64]
 
-N_TERMS = len(VIEWS)
-REASONS: tuple[str, ...] = (
-    "",
-    "spike",
-    "dip",
-    "level_shift",
-    "variance",
-    "flatline",
-    "pattern",
-    "new_value",
-    "missing",
-    "forecast_breach",
-)
-"""Names of the reason codes; the code is the index."""
 _SPIKE, _DIP, _LEVEL_SHIFT, _VARIANCE, _FLATLINE, _NEW_VALUE = 1, 2, 3, 4, 5, 7
-
-SCORE = np.dtype(
-    [
-        ("score", "f8"),  # [0, 1), share of normal observations less strange than this one
-        ("surprise", "f8"),  # -log10(1 - score)
-        ("expected", "f8"),  # one-step forecast made before the observation was seen
-        ("lower", "f8"),  # interval of coverage .99 around it
-        ("upper", "f8"),
-        ("reason", "u1"),  # index into REASONS
-        ("grace", "i4"),  # observations left until full confidence
-        ("terms", "f8", (N_TERMS,)),  # surprise of each view by itself
-    ],
-    align=True,
-)
-"""What is said about one observation."""
 
 FLOOR = 1e-6
 """Smallest change that counts, as a share of the mean absolute value."""
@@ -302,12 +274,14 @@ def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row
     v = x - s.origin
     near_v = scale.bounded(s, v, floor)
     error = v - forecast
+    ended = _repeat(s, near_v, own_unit)
     z = _ratio(abs(error) - grain, usual_error)
-    if error < 0.0:
+    if s.run > 0:
+        z = 0.0  # no change is for the view "stuck" to judge: a flat stretch must not break an old profile
+    elif error < 0.0:
         z = -z
     spread = _spread(s, near_v)
     _drift(s, z)
-    ended = _repeat(s, near_v, own_unit)
     terms = out.terms
     terms[VALUE] = _ratio(_novelty(s, VALUE, v) - grain, unit)
     terms[SPREAD] = _ratio(_novelty(s, SPREAD, spread) - grain, unit)

@@ -55,7 +55,7 @@ class NoveltyDetector(base.AnomalyDetector):
 
     Notes
     -----
-    Expects one numeric feature beside the time stamp. Cost about 3 microseconds an observation plus what Python adds;
+    Expects one numeric feature beside the time stamp. Cost about 1 microsecond an observation plus what Python adds;
     3 KiB of state. In the first `GRACE` observations scores are capped. Scoring changes nothing.
 
     Sources: see `models.kernel`.

@@ -53,9 +53,9 @@ class RiverBank:
     """A River anomaly detector over many signals, one model a row.
 
     Each value is standardised by the level and scale of its signal: the level becomes .5, and 8 mean absolute
-    deviations on either side make the range from 0 to 1, which half-space trees can't see beyond. The
-    model's raw score is rated by its own past, so that scores mean the same as those of `KernelBank`,
-    whatever the unit of the raw ones.
+    deviations on either side make the range from 0 to 1. Half-space trees can't see beyond it: what lies
+    outside is shown to them at its end, and the distance hidden so is added to their score. The model's raw
+    score is rated by its own past, so that scores mean the same as those of `KernelBank`, whatever the unit.
 
     Parameters
     ----------
@@ -204,11 +204,13 @@ class RiverBank:
             out["expected"] = out["lower"] = out["upper"] = x
         silent = values["learned"] < self._silent
         place = standardised(values, x, variance, self.floor)
-        if self._bounded:
+        hidden = max(abs(place - 0.5) - 0.5, 0.0) if self._bounded else 0.0
+        if hidden > 0.0:
             place = min(max(place, 0.0), 1.0)
         raw = self._guarded(row, signal, place)
         if raw is None or silent:
             return
+        raw += hidden
         out["surprise"] = rate_raw(signal.raws[0], min(max(raw, -LARGEST), LARGEST))
         out["score"] = score_of(float(out["surprise"]))
         out["terms"][0] = out["surprise"]

@@ -64,3 +64,4 @@ STATE = np.dtype(
     ],
     align=True,
 )
+"""State of one signal. Without holes, so that equal states are equal bytes."""

@@ -22,6 +22,8 @@ from detector.pipeline.roster import Roster
 from detector.pipeline.tables import SERIES, SOURCE, grown
 
 PROVEN = 30
+LONGEST_METRIC = 512
+LONGEST_LABELS = 8192
 STATISTICS = ("mean", "rate")
 STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
 REPLAY_PREFIX = "replay-"
@@ -91,6 +93,14 @@ class Directory:
         self._of_metric: dict[tuple[int, str], OrderedDict[int, None]] = {}
         self._crowded: set[tuple[int, str]] = set()
 
+    def __len__(self) -> int:
+        return len(self._series_rows)
+
+    @property
+    def watched(self) -> int:
+        """Signals in use."""
+        return len(self.signals) - len(self._free_signals)
+
     def service(self, tenant: str, service: str) -> int:
         """Row of a service.
 
@@ -134,9 +144,13 @@ class Directory:
         Raises
         ------
         Undecodable
-            ``bad_labels``, ``reserved_label``, ``kind_changed`` or ``too_many_sources``.
+            ``bad_name``, ``bad_labels``, ``reserved_label``, ``kind_changed`` or ``too_many_sources``.
         """
         metric, raw = key
+        if not 0 < len(metric) <= LONGEST_METRIC or len(raw) > LONGEST_LABELS:
+            raise Undecodable(
+                "bad_name", f"a metric has 1 to {LONGEST_METRIC} signs, labels up to {LONGEST_LABELS} bytes"
+            )
         pairs = canonical_labels(labels(raw))
         row = self._series_rows.get((service, metric, pairs))
         if row is None:

@@ -14,7 +14,7 @@ SAMPLE = 100
 """Rows looked at to find the columns."""
 
 MAX_ROWS = 5_000_000
-"""Most rows read from one file; at about 200 bytes a row that is 1 GB of memory."""
+"""Most rows read from one file; at about 250 bytes a row that is 1.3 GB of memory."""
 
 _TIME_NAMES = frozenset({"timestamp", "time", "t", "ts", "date", "datetime", "epoch", "unix", "unixtime"})
 

@@ -52,14 +52,14 @@ def kind_of(path: Path) -> tuple[str, str]:
     if size > MAX_BYTES:
         raise FileError(f"it is longer than {MAX_BYTES:,} bytes; cut it into parts, for example by month")
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(4096).removeprefix(codecs.BOM_UTF8)
     if not head.strip():
         raise FileError("it is empty")
     if head.startswith(b"PAR1"):
         return "parquet", ""
     _refuse_foreign(path, head)
     encoding = _encoding(path)
-    is_json = path.suffix.lower() in (".json", ".jsonl") or head.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in b"[{"
+    is_json = path.suffix.lower() in (".json", ".jsonl") or head.lstrip().startswith((b"[", b"{"))
     return "json" if is_json else "delimited", encoding
 
 

@@ -102,7 +102,8 @@ def _write(stream: TextIO, rows: ScoredRows) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     figures = (rows.values, rows.expected, rows.lower, rows.upper, rows.score, rows.surprise)
-    writer.writerows(zip(rows.stamps, *map(_texts, figures), rows.alert, rows.reason, strict=True))
+    stamps = (stamp.replace("\r", " ") for stamp in rows.stamps)  # the writer would leave it bare: a new line
+    writer.writerows(zip(stamps, *map(_texts, figures), rows.alert, rows.reason, strict=True))
 
 
 def _texts(column: NDArray[np.float64]) -> Iterator[str]:

@@ -82,7 +82,7 @@ def read_series(path: str | Path, *, time_column: str | None = None, value_colum
 
     Notes
     -----
-    At most 1 GiB of text, 64 MiB of JSON, 5 million rows. 20,000 rows take about 0.1 s; memory is about 300
+    At most 1 GiB of text, 64 MiB of JSON, 5 million rows. 20,000 rows take about 0.1 s; memory is about 250
     bytes a row while reading.
 
     Examples

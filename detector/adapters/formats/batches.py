@@ -81,8 +81,8 @@ def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
     ----------
     messages : iterable of (Head, content type, body)
         Heads with position, now, tenant and service; the rest is read from the body. A head without
-        tenant is a tick, its body is not looked at. Content types: ``application/json`` (also when
-        empty) or ``application/msgpack``.
+        tenant is a tick; its body is not looked at, nor that of a head refused already. Content types:
+        ``application/json`` (also when empty) or ``application/msgpack``.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
     head: list[int] = []
     indices: list[int] = []
     for bare, content_type, body in messages:
-        if not bare.tenant:
+        if not bare.tenant or bare.refused:
             heads.append(bare)
             continue
         try:

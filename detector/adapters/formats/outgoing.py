@@ -90,11 +90,12 @@ def dead_letter(message: Message, head: Head, refusals: tuple[Refusal, ...], sub
     )
 
 
-def scores_payload(rows: list[tuple[Signal, dict[str, Any]]]) -> bytes:
-    """Write scored windows, one object each; what `detector replay` reads back."""
+def scores_payload(clock: int, rows: list[tuple[Signal, dict[str, Any]]]) -> bytes:
+    """Write scored windows, one object each, and the event time reached; what `detector replay` reads back."""
     return msgspec.json.encode(
         {
             "v": VERSION,
+            "clock": clock,
             "windows": [
                 {
                     "series": {"metric": signal.series.metric, "labels": dict(signal.series.labels)},

@@ -64,7 +64,7 @@ class Metrics:
         self.reloads = Counter(
             "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r
         )
-        self.broker = Counter("detector_broker_events", "Disconnects, slow consumers and errors", ["kind"], registry=r)
+        self.broker = Gauge("detector_broker_events", "Disconnects, slow consumers and errors", ["kind"], registry=r)
         self._producers: set[tuple[str, str]] = set()
 
     def show_skew(self, tenant: str, service: str, seconds: float) -> None:

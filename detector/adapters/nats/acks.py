@@ -14,6 +14,7 @@ from detector.errors import BusError
 from detector.ports import Outgoing
 
 MESSAGE_ID = "Nats-Msg-Id"
+ANSWER_SECONDS = 5.0
 LONGEST_SUBJECT = 2048  # the server ends a connection whose command line exceeds 4 KiB
 
 
@@ -50,13 +51,10 @@ class Acks:
     ----------
     client : Client
     in_flight : int
-    timeout : float
-        Seconds after which an answer counts as lost; the message may have been stored all the same.
     """
 
-    def __init__(self, client: Client, *, in_flight: int = 256, timeout: float = 5.0) -> None:
+    def __init__(self, client: Client, *, in_flight: int = 256) -> None:
         self._client = client
-        self._timeout = timeout
         self._inbox = ""
         self._sent = 0
         self._room = asyncio.Semaphore(in_flight)
@@ -66,7 +64,8 @@ class Acks:
     async def send(self, message: Outgoing) -> asyncio.Future[bool | BusError]:
         """Publish; the future yields whether the server had the message already, or what went wrong.
 
-        It is never an exception and never left open: after the time-out it yields a `BusError`.
+        It is never an exception and never left open: an answer that has not come within 5 s counts as
+        lost, though the message may have been stored all the same.
 
         Raises
         ------
@@ -85,7 +84,7 @@ class Acks:
             if not self._client.is_connected:
                 answer.set_result(BusError(f"{message.subject}: not connected to NATS; try again"))
                 return answer
-            timer = asyncio.get_running_loop().call_later(self._timeout, self._expire, token)
+            timer = asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._expire, token)
             self._waiting[token] = (answer, timer)
             await self._client.publish(message.subject, message.payload, self._inbox + token, headers)
         except (nats.errors.Error, OSError) as error:
@@ -113,7 +112,7 @@ class Acks:
         self._settle(
             token,
             answer,
-            BusError(f"no acknowledgement within {self._timeout:g} s; check the NATS server, then try again"),
+            BusError(f"no acknowledgement within {ANSWER_SECONDS:g} s; check the NATS server, then try again"),
         )
 
     def _settle(self, token: str, answer: asyncio.Future[bool | BusError], verdict: bool | BusError) -> None:

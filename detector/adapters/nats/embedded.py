@@ -191,7 +191,7 @@ class EmbeddedServer:
         except OSError:
             return False
         try:
-            greeting = await asyncio.wait_for(reader.readline(), 2.0)
+            greeting = await asyncio.wait_for(reader.readline(), 0.5)
             return bool(json.loads(greeting.removeprefix(b"INFO "))["server_name"] == self._name)
         except (OSError, TimeoutError, ValueError, KeyError):
             return False

@@ -20,6 +20,7 @@ BUFFER_LIMIT = 1000
 LOOK_SECONDS = 0.5
 QUIET_LOOKS = 5  # 2.5 s of silence
 RETRY_SECONDS = (0.3, 1.0)
+OFFLINE_SECONDS = 0.1
 
 _log = structlog.get_logger()
 
@@ -28,8 +29,9 @@ class PartitionReader:
     """Pulls a partition into a bounded buffer from which its owner takes.
 
     A pull is asked for only when there is room for it, so at most `buffer_limit` messages are held,
-    and at most three pulls of 2 MiB plus one message of the server's largest size. About 10 µs a
-    message on top of what the client library costs. Nothing is acknowledged: whoever starts again at
+    and at most three pulls of 2 MiB plus one message of the server's largest size. Costs about 3 µs a
+    message on top of the client library's 6, and .1 ms a second while idle. Nothing is acknowledged:
+    whoever starts again at
     the sequence behind the last one it has stored loses and repeats nothing.
 
     On a gap, on silence, after a reconnection, and where the server drops the consumer, the partition
@@ -43,10 +45,11 @@ class PartitionReader:
     client : Client
     stream : StreamInfo
         The stream that `start_seq` belongs to. The server accepts a `start_seq` behind its end in
-        silence: judge it against `stream.last` first.
+        silence: judge it against `stream.last` first. The reader takes it for a stream that has lost its
+        end.
     partition : int
     start_seq : int
-        First stream sequence wanted.
+        First stream sequence wanted; the first one that is left where that is gone.
     arrived : asyncio.Event
         Set on each arrival; several readers may share it. Its owner clears it.
     buffer_limit : int
@@ -113,14 +116,16 @@ class PartitionReader:
         return taken
 
     async def close(self, deadline: float = 2.0) -> None:
-        """Stop reading, within `deadline` seconds each way. What is in the buffer can still be taken."""
+        """Stop reading within `deadline` seconds. What is in the buffer can still be taken."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task], timeout=deadline / 2)
         if self._client.is_connected:
-            await asyncio.wait([asyncio.create_task(self._leave())], timeout=deadline / 2)
+            leaving = asyncio.create_task(self._leave())
+            await asyncio.wait([leaving], timeout=deadline / 2)
+            leaving.cancel()
 
     async def _leave(self) -> None:
         await self._feed.close()
@@ -141,9 +146,10 @@ class PartitionReader:
             await self._feed.close()
 
     async def _open(self) -> bool:
-        """Make a consumer behind the last message; False where the stream turned out not to be ours."""
-        while not self._client.is_connected:
-            await asyncio.sleep(RETRY_SECONDS[0] / 3)
+        """Make a consumer behind the last message; False where there is no connection or another stream."""
+        if not self._client.is_connected:
+            await asyncio.sleep(OFFLINE_SECONDS)
+            return False
         self._feed = self._new_feed()
         await self._feed.open(self._next, self._since)
         # Asked after the consumer was made: a stream that is still ours now was ours then.

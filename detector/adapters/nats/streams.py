@@ -33,7 +33,8 @@ class StreamInfo:
     created : int
         Unix milliseconds. Another value than the one stored with a position means another stream.
     first, last : int
-        Sequences of the oldest and newest message; an empty stream has first = last + 1.
+        Sequences of the oldest and newest message; first = last + 1 where all have gone, both 0
+        where there never was one.
     """
 
     name: str

@@ -32,6 +32,18 @@ def check(series: SeriesFile, values: list[float], times: list[int] = TIMES) -> 
 
 
 PLAIN = "timestamp,value\n2026-01-01 00:00:00,1.5\n2026-01-01 00:05:00,\n2026-01-01 00:10:00,-3e2\n"
+NOTES = "".join(
+    f'{host},{stamp},"a; ""b""\nc",{value}\n'
+    for host, stamp, value in [
+        ("host", "timestamp", "value"),
+        ("h1", "2026-01-01 00:00:00", "1.5"),
+        ("h2", "2026-01-01 00:05:00", "NULL"),
+        ("h3", "2026-01-01 00:10:00", "-300"),
+    ]
+)
+FRACTIONS = (
+    "timestamp;log;value\n2026-01-01 00:00:00,000;x,y;1,5\n2026-01-01 00:05:00,000;x,y;-\n2026-01-01 00:10:00,0;;-300"
+)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +65,9 @@ PLAIN = "timestamp,value\n2026-01-01 00:00:00,1.5\n2026-01-01 00:05:00,\n2026-01
         PLAIN.replace("timestamp,value", '"time, UTC","value"').replace("1.5", '"1.5"'),
         PLAIN.replace("00:00:00,1.5", "00:00:00,1.5,a stray cell,another"),
         PLAIN.replace("00:05:00,", "00:05:00"),
-        "host,timestamp,note,value\n" + "".join(f'h{i},2026-01-01 00:{i:02}:00,"a; ""b""\nc",{v}\n' for i, v in [(0, "1.5"), (5, "NULL"), (10, "-300")]),
+        NOTES,
         ",timestamp,load\n0,2026-01-01,1.5\n1,2026-01-01 00:05,nan\n2,2026-01-01T00:10Z,-300\n",
-        "timestamp;log;value\n" + "".join(f"2026-01-01 00:{i:02}:00,000;x,y;{v}\n" for i, v in [(0, "1,5"), (5, "-"), (10, "-300")]),
+        FRACTIONS,
     ],
 )  # fmt: skip
 def test_dialects(tmp_path: Path, text: str) -> None:
@@ -155,7 +167,7 @@ def test_json_columns_that_only_later_rows_have(tmp_path: Path) -> None:
     series = read_series(path)
     assert series.value_column == "v"
     assert np.isnan(series.values[-1])
-    with pytest.raises(FileError, match="'late'.*holds no numbers|'late' holds no numbers"):
+    with pytest.raises(FileError, match="'late' holds no numbers"):
         read_series(written(tmp_path, json.dumps([*rows[:-1], {"t": 200_000, "late": "x"}])), value_column="late")
 
 
@@ -181,7 +193,8 @@ def test_parquet_of_integers(tmp_path: Path) -> None:
 REFUSED = [
     ("", "empty"),
     (" \n\n", "empty"),
-    ("\ufeff", "no rows"),
+    ("\ufeff", "empty"),
+    ("# nothing yet\n", "no rows"),
     ("timestamp,value\n", "a header and no rows"),
     ("timestamp,value\n2026-01-01,1\n", "at least two rows"),
     ("timestamp,value\n2026-01-01,1\n2026-01-01,2\n", "at least two rows"),

@@ -48,7 +48,7 @@ def test_unix_fractions_are_rounded_down(text: str, milliseconds: int) -> None:
     "text",
     [
         "2014-01-31 05:00:00", "2014-01-31T05:00", "2014-01-31 05:00:00Z", "2014-01-31T05:00:00z",
-        "2014-01-31 05:00:00 UTC", "2014-01-31 06:30:00+01:30", "2014-01-31 00:00:00-0500", "2014-01-31T07+02:00",
+        "2014-01-31 05:00:00 UTC", "2014-01-31 06:30:00+01:30", "2014-01-31 00:00:00-0500",
         "2014-01-31 06:00:00.0004567 +01", "2014-01-31 05:00:00.000999999", "2014-01-31 05:00:00,000",
         "2014/1/31 5:00", "2014.01.31 05:00", "20140131T050000Z", "20140131050000", "201401310500",
         "31/01/2014 05:00", "1/31/2014 5:00:00 AM", "31.01.2014 05:00", "31-Jan-2014 05:00", "31 January 2014 05:00",
@@ -56,8 +56,6 @@ def test_unix_fractions_are_rounded_down(text: str, milliseconds: int) -> None:
     ],
 )  # fmt: skip
 def test_one_moment_in_many_forms(text: str) -> None:
-    if text == "2014-01-31T07+02:00":
-        pytest.skip("an hour without minutes is no form we read")
     assert read_times([text], "x")[0].tolist() == [MOMENT]
 
 

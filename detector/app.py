@@ -1,0 +1,225 @@
+"""The one place that wires things: settings in, a running service out."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+import sys
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+from nats.aio.client import Client
+
+from detector.adapters.formats.batches import decode_labels
+from detector.adapters.http.metrics import Metrics
+from detector.adapters.http.server import HttpServer, application
+from detector.adapters.nats.bus import NatsBus
+from detector.adapters.nats.connection import Counts, connect
+from detector.adapters.nats.embedded import EmbeddedServer
+from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_streams
+from detector.adapters.nats.subjects import PARTITIONS
+from detector.adapters.sql.migrate import upgrade
+from detector.adapters.sql.store import SqlStore
+from detector.config import Log, Settings
+from detector.domain.alert import Alert
+from detector.jobs.relay import Relay
+from detector.jobs.schedule import schedule
+from detector.jobs.worker import Worker
+from detector.pipeline.directory import Limits
+from detector.pipeline.state import Levels, Plan
+from models import KernelBank, RiverBank, ScoringBank, warm
+
+RECENT_ALERTS = 200
+
+_log = structlog.get_logger()
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Translate settings into what a partition is run with."""
+    chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
+    relevant = settings.model_dump_json(include={"alerts", "windows", "models"})
+    return Plan(
+        banks=[*chosen, ("*", KernelBank)],
+        labels=decode_labels,
+        levels=Levels(**settings.alerts.model_dump()),
+        limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
+        min_step=round(settings.windows.min_step_seconds * 1000),
+        retention=round(settings.windows.retention_hours * 3_600_000),
+        config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
+    )
+
+
+def database_url(settings: Settings) -> str:
+    """Where alerts and state are kept."""
+    return settings.database.url or f"sqlite:///{(settings.folder / 'detector.db').absolute()}"
+
+
+def set_up_logs(settings: Log) -> None:
+    """Log to standard error: for people on a terminal, as JSON elsewhere or where asked for."""
+    people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    renderer: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+    level = getattr(logging, settings.level.upper())
+    logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING), format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+class Service:
+    """A running service, as others in this process see it.
+
+    Attributes
+    ----------
+    nats_url, http_url, database_url : str
+    worker : Worker
+    relay : Relay
+    recent : deque of Alert
+        The last `RECENT_ALERTS` revisions, newest first.
+    """
+
+    def __init__(self, nats_url: str, database: str, client: Client, store: SqlStore, worker: Worker, relay: Relay):
+        self.nats_url = nats_url
+        self.http_url = ""
+        self.database_url = database
+        self.client = client
+        self.store = store
+        self.worker = worker
+        self.relay = relay
+        self.recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
+        self.dead: dict[str, str] = {}
+
+    def faults(self) -> dict[str, str]:
+        """Name what keeps the service from doing its work now; empty when all is well."""
+        found = {**self.worker.faults(), **self.dead}
+        if not self.client.is_connected:
+            found["broker"] = "not connected"
+        if self.relay.trouble is not None:
+            found["relay"] = self.relay.trouble
+        return found
+
+    def told(self, alerts: list[Alert]) -> None:
+        """Take note of revisions that are in the database now."""
+        self.recent.extendleft(alerts)
+        self.relay.wake()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, partitions: Sequence[int] = tuple(range(PARTITIONS)), *, nats_port: int | None = None
+) -> AsyncIterator[Service]:
+    """Start the whole service, and stop it in order: commit, save, release, close.
+
+    Parameters
+    ----------
+    settings : Settings
+    partitions : sequence of int
+    nats_port : int, optional
+        Port of the embedded broker, by default a free one, or the one used last.
+
+    Raises
+    ------
+    DetectorError
+        Where broker, database or address can't be used.
+    """
+    async with AsyncExitStack() as stack:
+        nats_url, embedded = settings.nats.url, None
+        if not nats_url or not settings.database.url:
+            settings.folder.mkdir(parents=True, exist_ok=True)
+        if not nats_url:
+            embedded = await stack.enter_async_context(EmbeddedServer(settings.folder / "nats", nats_port))
+            nats_url = embedded.url
+        counts = Counts()
+        client = await connect(nats_url, counts=counts)
+        stack.push_async_callback(client.close)
+        await ensure_streams(client.jetstream(), max_bytes=EMBEDDED_METRICS_BYTES if embedded else -1)
+        url = database_url(settings)
+        await asyncio.to_thread(upgrade, url)
+        store = SqlStore.open(url)
+        stack.push_async_callback(store.close)
+        await asyncio.to_thread(warm)
+
+        metrics = Metrics()
+        relay = Relay(store, NatsBus(client))
+        told: list[Callable[[list[Alert]], None]] = []
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        worker = Worker(store, client, plan_of(settings), owner, partitions, metrics, lambda alerts: told[0](alerts))
+        service = Service(nats_url, url, client, store, worker, relay)
+        told.append(service.told)
+        scheduler = schedule(store)
+        scheduler.start()
+        stack.callback(scheduler.shutdown, wait=False)
+        _background(stack, "relay", relay.run, service.dead)
+        _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
+        http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
+        http.start()
+        stack.push_async_callback(http.stop)
+        service.http_url = http.url
+        stop = asyncio.Event()
+        working = asyncio.create_task(_restarting("worker", partial(worker.run, stop), service.dead))
+        stack.push_async_callback(_finish, working, stop)
+        _log.info("running", nats=nats_url.rpartition("@")[2], http=http.url, owner=owner)
+        yield service
+
+
+async def _finish(working: asyncio.Task[None], stop: asyncio.Event) -> None:
+    stop.set()
+    await working
+
+
+def _background(
+    stack: AsyncExitStack,
+    name: str,
+    work: Callable[[], Coroutine[Any, Any, None]],
+    dead: dict[str, str] | None = None,
+) -> None:
+    task = asyncio.create_task(_restarting(name, work, dead if dead is not None else {}), name=name)
+
+    async def end() -> None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    stack.push_async_callback(end)
+
+
+async def _restarting(name: str, work: Callable[[], Coroutine[Any, Any, None]], dead: dict[str, str]) -> None:
+    """Run `work` to its end, again where a fault of ours ended it; health shows it meanwhile."""
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            dead[name] = f"{type(error).__name__}: {error}"
+            _log.exception("restarting", part=name)
+            await asyncio.sleep(1.0)
+            dead.pop(name, None)
+        else:
+            return
+
+
+async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
+    while True:
+        metrics.outbox.set(relay.depth)
+        for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
+            metrics.broker.labels(kind).set(getattr(counts, kind))
+        await asyncio.sleep(1.0)
+
+
+def _maker(name: str, parameters: dict[str, Any]) -> Callable[[], ScoringBank]:
+    if name == "novelty":
+        return partial(KernelBank, **parameters)
+    return partial(RiverBank, name, parameters)

@@ -1,0 +1,287 @@
+"""Settings: one TOML file, DETECTOR_* in the environment, and what the command line says, in rising order."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from detector.errors import SettingsError
+from models import KernelBank, RiverBank
+
+PREFIX = "DETECTOR_"
+Surprise = Annotated[float, Field(gt=0, le=6)]
+Windows = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class Section(BaseModel):
+    """A table of the file; unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nats(Section):
+    """Broker; without a URL one is started below `folder`."""
+
+    url: str = ""
+
+
+class Database(Section):
+    """Database; without a URL it is a file below `folder`."""
+
+    url: str = ""
+
+
+class Http(Section):
+    """Where health and metrics are served: loopback unless told otherwise; port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8650
+
+
+class Alerts(Section):
+    """When an alert opens, worsens and resolves; surprises are -log10 of the share of normal windows above."""
+
+    on: Surprise = 3.0
+    off: Surprise = 1.5
+    critical: Surprise = 4.5
+    min_windows: Windows = 1
+    keep_windows: Windows = 6
+    missing_windows: Windows = 10
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Alerts:
+        if not self.off < self.on <= self.critical:
+            raise ValueError(f"off < on <= critical must hold, got {self.off}, {self.on}, {self.critical}")
+        return self
+
+
+class WindowsSection(Section):
+    """Steps are not shorter than this; time stamps not older than the retention of the stream."""
+
+    min_step_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
+    retention_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+
+
+class LimitsSection(Section):
+    """Series a partition holds, of one metric of one service and in all."""
+
+    series_per_metric: Annotated[int, Field(ge=1)] = 10_000
+    series_per_partition: Annotated[int, Field(ge=1)] = 50_000
+
+
+class Model(Section):
+    """Models of the metrics that fit a shell-style pattern; the first table that fits counts."""
+
+    metric: str
+    model: str = "novelty"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _exists(self) -> Model:
+        if self.model != "novelty":
+            RiverBank(self.model, self.parameters)
+        elif self.parameters:
+            KernelBank(**self.parameters)
+        return self
+
+
+class Log(Section):
+    """What is logged, to standard error: for people on a terminal, as JSON elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+
+
+class Settings(BaseSettings):
+    """All settings, frozen."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    folder: Path = Path("detector-data")
+    nats: Nats = Nats()
+    database: Database = Database()
+    http: Http = Http()
+    alerts: Alerts = Alerts()
+    windows: WindowsSection = WindowsSection()
+    limits: LimitsSection = LimitsSection()
+    models: tuple[Model, ...] = ()
+    log: Log = Log()
+
+    @field_validator("folder")
+    @classmethod
+    def _whole(cls, folder: Path) -> Path:
+        return folder.expanduser()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from `load` alone, which knows where each came from."""
+        return (init_settings,)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings and, by dotted key, where each value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def rows(self) -> Iterator[tuple[str, str, str]]:
+        """Yield key, value as shown to people (without passwords), and origin."""
+        for key, value in flatten(self.settings.model_dump(mode="json")):
+            yield (
+                key,
+                without_password(str(value)) if key.endswith("url") else _shown(value),
+                self.origins.get(key, "default"),
+            )
+
+
+def load(
+    file: Path | None = None, flags: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
+) -> Loaded:
+    """Read all settings.
+
+    Parameters
+    ----------
+    file : Path, optional
+        TOML.
+    flags : mapping, optional
+        By dotted key; None values are passed over.
+    environment : mapping, optional
+        ``DETECTOR_ALERTS__ON=3.5`` sets ``alerts.on``. The process' own by default.
+
+    Raises
+    ------
+    SettingsError
+        With every fault: key, where the value came from, what is wrong with it.
+
+    Examples
+    --------
+    >>> load(environment={"DETECTOR_ALERTS__ON": "4"}).settings.alerts.on
+    4.0
+    """
+    environment = os.environ if environment is None else environment
+    layers = [
+        (f"file {file}", _read(file)),
+        ("environment", _environment(environment)),
+        ("command line", _nest({k: v for k, v in (flags or {}).items() if v is not None})),
+    ]
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        _merge(merged, layer)
+        origins.update(dict.fromkeys((key for key, _ in flatten(layer)), origin))
+    faults = [f"{name}: no such setting (environment)" for name in _unknown(environment)]
+    try:
+        settings = Settings(**merged)
+    except ValidationError as error:
+        faults += [_fault(one, origins) for one in error.errors()]
+    if faults:
+        raise SettingsError("\n".join(["settings can't be used:", *(f"  {fault}" for fault in faults)]))
+    return Loaded(settings, origins)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values; lists count as values.
+
+    Examples
+    --------
+    >>> list(flatten({"a": {"b": 1}, "c": []}))
+    [('a.b', 1), ('c', [])]
+    """
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def without_password(url: str) -> str:
+    """Blank out the secret of a URL.
+
+    Examples
+    --------
+    >>> without_password("nats://ann:secret@host:4222")
+    'nats://ann:***@host:4222'
+    """
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    userinfo, _, host = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    hidden = f"{user}:***" if colon else "***"
+    return urlunsplit(parts._replace(netloc=f"{hidden}@{host}"))
+
+
+def _read(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: {error.strerror}; name a TOML file with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    ours = {name.lower(): value for name, value in environment.items() if name.upper().startswith(PREFIX)}
+    source = EnvSettingsSource(Settings, env_prefix=PREFIX, env_nested_delimiter="__")
+    source.env_vars = ours
+    try:
+        return source()
+    except ValueError as error:  # a value that must be JSON and is not
+        raise SettingsError(f"settings can't be used:\n  environment: {error}: {error.__cause__}") from None
+
+
+def _unknown(environment: Mapping[str, str]) -> list[str]:
+    known = Settings.model_fields
+    names = [name for name in environment if name.upper().startswith(PREFIX)]
+    return sorted(n for n in names if n[len(PREFIX) :].lower().split("__")[0] not in known)
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, last = key.split(".")
+        branch = tree
+        for name in path:
+            branch = branch.setdefault(name, {})
+        branch[last] = value
+    return tree
+
+
+def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _merge(below[key], value)
+        else:
+            below[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _fault(error: Any, origins: Mapping[str, str]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    origin = origins.get(key) or next(
+        (o for k, o in origins.items() if key and (k.startswith(key) or key.startswith(k))), "default"
+    )
+    given = "" if isinstance(error["input"], (dict, Settings)) else f", got {_shown(error['input'])[:200]}"
+    return f"{key}: {error['msg']}{given} ({origin})"
+
+
+def _shown(value: Any) -> str:
+    return without_password(value) if isinstance(value, str) and "://" in value else str(value)

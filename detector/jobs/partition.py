@@ -1,0 +1,184 @@
+"""One partition in work: messages in, effects out, and the two positions that make them happen once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from detector.adapters.formats import batches, checkpoints, outgoing
+from detector.adapters.nats import subjects
+from detector.adapters.nats.reader import PartitionReader
+from detector.domain.aggregate import Arrivals, Head, Refusal
+from detector.domain.alert import Alert
+from detector.domain.series import Signal
+from detector.errors import Undecodable
+from detector.jobs.quarantine import Quarantine
+from detector.pipeline.assess import MARKS
+from detector.pipeline.directory import REPLAY_PREFIX
+from detector.pipeline.state import PartitionState
+from detector.pipeline.step import Outcome, step
+from detector.ports import Effects, Lease, Message, Outgoing
+from models import REASONS
+
+MOST_SCORES = 1000
+
+
+@dataclass
+class Applied:
+    """What one run of messages asks for.
+
+    Attributes
+    ----------
+    alerts : list of Alert
+    outbox : list of Outgoing
+    scores : list of (subject, payload)
+        Scored windows of replayed tenants, for whoever listens.
+    skews : dict
+        By tenant and service: seconds from the end of the newest window to its arrival.
+    """
+
+    alerts: list[Alert] = field(default_factory=list)
+    outbox: list[Outgoing] = field(default_factory=list)
+    scores: list[tuple[str, bytes]] = field(default_factory=list)
+    skews: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+class Partition:
+    """A partition we own.
+
+    Parameters
+    ----------
+    lease : Lease
+        With the positions reached before.
+    state : PartitionState
+    reader : PartitionReader
+    quarantine : Quarantine
+        Messages that a fault of ours made unusable.
+
+    Attributes
+    ----------
+    committed : int
+        `effects_seq`: effects up to here are in the database.
+    saved : int
+        `checkpoint_seq`.
+    checkpoint_due, heard : float
+        Monotonic seconds: when to save next, when the last message came.
+    """
+
+    def __init__(self, lease: Lease, state: PartitionState, reader: PartitionReader, quarantine: Quarantine) -> None:
+        self.lease = lease
+        self.state = state
+        self.reader = reader
+        self.quarantine = quarantine
+        self.stream = reader.stream
+        self.committed = lease.effects_seq
+        self.saved = lease.checkpoint_seq
+        self.checkpoint_due = 0.0
+        self.heard = 0.0
+
+    @property
+    def number(self) -> int:
+        """Which of the partitions it is."""
+        return self.lease.partition
+
+    def take(self, limit: int) -> list[Message]:
+        """Take what has arrived; starts positions anew where the stream is another one now."""
+        messages = self.reader.take(self.quarantine.most(self.number, self.state.position, limit))
+        if messages and self.reader.stream is not self.stream:
+            self.stream = self.reader.stream
+            self.state.position = self.committed = self.saved = messages[0].sequence - 1
+        return messages
+
+    def apply(self, messages: Sequence[Message]) -> Applied:
+        """Decode, step, and gather the effects that are not in the database yet. Blocks: run it in a thread.
+
+        What was committed before a restart is computed again and dropped here.
+
+        Raises
+        ------
+        Poisoned
+            Where a fault of ours shows; the state can't be used any more.
+        """
+        with self.quarantine.watch(self.number, messages):
+            heads = (self.quarantine.refuse(self.number, _head(message)) for message in messages)
+            bodies = ((head, m.content_type, m.body) for head, m in zip(heads, messages, strict=True))
+            arrivals = batches.decode(bodies)
+            outcome = step(self.state, arrivals)
+        by_position = {message.sequence: message for message in messages}
+        applied = Applied()
+        for decision in outcome.decisions:
+            if decision.position > self.committed:
+                applied.alerts.append(decision.alert)
+                applied.outbox.append(_alert_message(decision.alert))
+        for head, refusals in outcome.refused:
+            if head.position > self.committed:
+                applied.outbox.append(self._dead_letter(by_position[head.position], head, refusals))
+        applied.scores = _scores(self.state, outcome, arrivals, self.committed)
+        for head in arrivals.heads:
+            if head.window and not head.tenant.startswith(REPLAY_PREFIX):
+                applied.skews[head.tenant, head.service] = (head.now - head.start - head.window) / 1000
+        return applied
+
+    def effects(self, applied: Applied) -> Effects:
+        """Say what to write in the next transaction."""
+        return Effects(
+            partition=self.number,
+            epoch=self.lease.epoch,
+            effects_seq=self.state.position,
+            stream_created=self.stream.created,
+            alerts=tuple(applied.alerts),
+            outbox=tuple(applied.outbox),
+        )
+
+    def checkpoint(self) -> tuple[int, bytes]:
+        """Write the state to bytes. Blocks: run it in a thread, and not beside `apply`."""
+        return self.state.position, checkpoints.encode(self.state)
+
+    def _dead_letter(self, message: Message, head: Head, refusals: tuple[Refusal, ...]) -> Outgoing:
+        subject = ".".join(["deadletter", *message.subject.split(".")[2:]])
+        return outgoing.dead_letter(message, head, refusals, subject, self.stream.created)
+
+
+def _head(message: Message) -> Head:
+    if message.subject.startswith("tick."):
+        return Head(message.sequence, message.time)
+    try:
+        _, tenant, service = subjects.parse_part(message.subject)
+    except Undecodable as error:
+        _, _, token, other = message.subject.split(".", 3)
+        return Head(message.sequence, message.time, token, other, refused=(Refusal(None, error.reason, error.detail),))
+    return Head(message.sequence, message.time, tenant, service)
+
+
+def _alert_message(alert: Alert) -> Outgoing:
+    series = alert.signal.series
+    return outgoing.alert_message(alert, subjects.alerts(series.tenant, series.service, alert.fired_severity.value))
+
+
+def _scores(state: PartitionState, outcome: Outcome, arrivals: Arrivals, after: int) -> list[tuple[str, bytes]]:
+    """Gather the scored windows of replayed services, `MOST_SCORES` a message, and how far each has come."""
+    came = {(h.tenant, h.service) for h in arrivals.heads if h.window and h.tenant.startswith(REPLAY_PREFIX)}
+    if not came:
+        return []
+    rows: dict[tuple[str, str], list[tuple[Signal, dict[str, Any]]]] = {key: [] for key in sorted(came)}
+    for scored in outcome.scored:
+        for i, number in enumerate(scored.signal):
+            signal = state.directory.signals[number]
+            found = rows.get((signal.series.tenant, signal.series.service)) if signal is not None else None
+            if signal is None or found is None or arrivals.heads[scored.head[i]].position <= after:
+                continue
+            row = {"start": int(scored.start[i]), "value": float(scored.value[i]), **_figures(scored.score[i])}
+            found.append((signal, {**row, "alert": MARKS[scored.mark[i]]}))
+    return [
+        (subjects.scores(*key), outgoing.scores_payload(clock, found[first : first + MOST_SCORES]))
+        for key, found in rows.items()
+        for clock in [state.clocks[state.directory.service(*key)]]
+        for first in range(0, max(len(found), 1), MOST_SCORES)
+    ]
+
+
+def _figures(score: Any) -> dict[str, Any]:
+    named: dict[str, Any] = {name: float(score[name]) for name in ("expected", "lower", "upper", "score", "surprise")}
+    named["reason"] = REASONS[score["reason"]]
+    return named

@@ -1,0 +1,77 @@
+"""Publish what the database holds for publication, oldest first, until the broker has acknowledged it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from detector.adapters.nats.bus import NatsBus
+from detector.errors import BusError, StoreError
+from detector.ports import Store
+
+BATCH = 500
+RETRY_SECONDS = (0.1, 5.0)
+
+_log = structlog.get_logger()
+
+
+class Relay:
+    """The outbox' way to the broker.
+
+    A message is marked once it is acknowledged; one whose mark is lost is sent again under the same id,
+    which the broker drops within two minutes and subscribers by ``id:revision`` after that.
+
+    Parameters
+    ----------
+    store : Store
+    bus : NatsBus
+    """
+
+    def __init__(self, store: Store, bus: NatsBus) -> None:
+        self.depth = 0
+        self.trouble: str | None = None
+        self._store = store
+        self._bus = bus
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that there may be something to publish."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        shortest, longest = RETRY_SECONDS
+        pause = shortest
+        while True:
+            self._wake.clear()
+            try:
+                while await self._publish_some():
+                    pause = shortest
+                self.trouble = None
+                timeout = 1.0
+            except (BusError, StoreError) as error:
+                if self.trouble is None:
+                    _log.warning("alerts can't be published, trying on", reason=str(error))
+                self.trouble = str(error)
+                timeout, pause = pause, min(2 * pause, longest)
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                continue
+
+    async def _publish_some(self) -> bool:
+        messages = await self._store.unpublished(BATCH)
+        if not messages:
+            self.depth = 0
+            return False
+        self.depth = await self._store.outbox_depth()
+        verdicts = await self._bus.publish_many(messages)
+        done = [m.id for m, verdict in zip(messages, verdicts, strict=True) if not isinstance(verdict, BusError)]
+        if done:
+            await self._store.mark_published(done)
+            self.depth -= len(done)
+        failed = next((verdict for verdict in verdicts if isinstance(verdict, BusError)), None)
+        if failed is not None:
+            raise failed
+        return True

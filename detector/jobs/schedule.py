@@ -1,0 +1,37 @@
+"""What the scheduler runs, in UTC: for now, throwing away what was published long ago."""
+
+from __future__ import annotations
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from detector.errors import StoreError
+from detector.ports import Store
+
+KEEP_PUBLISHED_SECONDS = 86_400.0
+PRUNE_AT_ONCE = 500
+
+_log = structlog.get_logger()
+
+
+def schedule(store: Store) -> AsyncIOScheduler:
+    """Make the scheduler; its caller starts and stops it.
+
+    A run that comes late is still run, once, whatever was missed; two never overlap.
+    """
+    scheduler = AsyncIOScheduler(
+        timezone="UTC", job_defaults={"coalesce": True, "misfire_grace_time": 300, "max_instances": 1}
+    )
+    scheduler.add_job(prune_outbox, "interval", minutes=10, args=[store], id="prune_outbox")
+    return scheduler
+
+
+async def prune_outbox(store: Store) -> int:
+    """Delete published messages older than a day, in small batches that hold nobody up; returns how many."""
+    gone = 0
+    try:
+        while batch := await store.prune_outbox(KEEP_PUBLISHED_SECONDS, PRUNE_AT_ONCE):
+            gone += batch
+    except StoreError as error:
+        _log.warning("outbox not pruned, next time again", reason=str(error))
+    return gone

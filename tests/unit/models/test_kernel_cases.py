@@ -1,0 +1,153 @@
+"""Cases from the failure catalogue, on the kernel's bank."""
+
+import csv
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from models import GRACE, REASONS, KernelBank
+from models.checks import ALERT, NEW_LEVEL_WINDOWS
+
+STEP = 10_000
+SHARED = Path(__file__).parents[3].parent / "shared"
+Floats = npt.NDArray[np.float64]
+
+
+def scored(
+    x: npt.ArrayLike, t_ms: npt.ArrayLike | None = None, variance: npt.ArrayLike = 0.0, step: int = STEP
+) -> npt.NDArray[np.void]:
+    values = np.asarray(x, float)
+    n = len(values)
+    bank = KernelBank()
+    bank.add(0, step)
+    stamps = np.arange(n) * step if t_ms is None else t_ms
+    return bank.observe(np.zeros(n, int), values, stamps, np.broadcast_to(variance, n), np.inf)[0]
+
+
+def normal(n: int, seed: int = 7) -> Floats:
+    return np.random.default_rng(seed).normal(100.0, 3.0, n)
+
+
+def test_num_01_nan_among_normal_values_leaves_scores_finite_and_the_giant_fires() -> None:
+    found = scored(np.concatenate([normal(100), [np.nan], normal(100, 8), [1000.0]]))
+    assert np.isfinite(found["score"]).all()
+    assert np.isfinite(found["expected"]).all()
+    assert found["score"][100] == 0.0
+    assert found["surprise"][-1] >= ALERT
+    assert REASONS[found["reason"][-1]] == "spike"
+
+
+def test_num_04_constant_at_1e9_scores_zero_with_a_narrow_interval() -> None:
+    found = scored(np.full(1000, 1e9 + 0.1))
+    assert (found["score"] == 0.0).all()
+    assert (found["upper"] - found["lower"])[-1] < 1e6
+
+
+def test_num_04_alternating_at_1e9_is_ordinary_with_and_without_floor() -> None:
+    x = 1e9 + np.arange(1000) % 2
+    assert scored(x)["surprise"].max() < ALERT
+    bank = KernelBank(floor=0.0)
+    bank.add(0, STEP)
+    found, _ = bank.observe(np.zeros(1000, int), x, np.arange(1000) * STEP, np.zeros(1000), np.inf)
+    assert found["surprise"][GRACE:].max() < ALERT
+    assert np.isfinite(found["upper"]).all()
+
+
+@pytest.mark.parametrize("before", [3, 20, 190, 1000])
+def test_num_05_expected_is_back_within_20_windows_of_a_giant(before: int) -> None:
+    x = np.ones(before + 22)
+    x[before] = 1e17
+    found = scored(x)
+    assert found["expected"][-1] == pytest.approx(1.0, abs=0.01)
+
+
+def test_num_08_negative_values_score_like_positive_ones() -> None:
+    x = np.append(normal(500), 150.0)
+    assert scored(-x)["surprise"][-1] >= ALERT
+    assert REASONS[scored(-x)["reason"][-1]] == "dip"
+
+
+def test_mod_02_first_points_raise_nothing_and_say_grace() -> None:
+    for seed in range(50):
+        found = scored(np.append(normal(4, seed), 1e6))
+        assert found["surprise"].max() < 1.0
+    assert found["grace"].tolist() == [GRACE, GRACE - 1, GRACE - 2, GRACE - 3, GRACE - 4]
+
+
+def test_mod_03_constant_series_scores_exactly_zero() -> None:
+    assert (scored(np.full(2000, 5.0))["score"] == 0.0).all()
+
+
+def test_mod_03_a_hair_off_a_constant_is_no_alert_and_50_is() -> None:
+    assert scored(np.append(np.full(500, 5.0), 5.0000001))["surprise"][-1] < ALERT
+    assert scored(np.append(np.full(500, 5.0), 50.0))["surprise"][-1] >= ALERT
+
+
+def test_mod_03_nab_flatline_raises_no_alert() -> None:
+    path = SHARED / "data" / "nab" / "data" / "artificialNoAnomaly" / "art_flatline.csv"
+    if not path.exists():
+        assert os.environ.get("CI") != "true", f"{path} is missing"
+        pytest.skip("the NAB corpus is not on this machine")
+    with path.open() as lines:
+        rows = list(csv.DictReader(lines))
+    stamps = [datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp() for row in rows]
+    found = scored([float(row["value"]) for row in rows], np.array(stamps) * 1000, step=300_000)
+    assert (found["surprise"] >= ALERT).sum() == 0
+
+
+@pytest.mark.parametrize("step", [10_000, 60_000, 300_000, 3_600_000])
+def test_mod_05_a_constant_new_level_fires_and_is_learned(step: int) -> None:
+    found = scored(np.append(np.full(500, 100.0), np.full(1000, 110.0)), step=step)["surprise"]
+    assert found[500] >= ALERT
+    assert found[500 + NEW_LEVEL_WINDOWS :].max() < ALERT
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mod_05_a_noisy_new_level_fires_and_is_learned(seed: int) -> None:
+    found = scored(np.append(normal(500, seed), normal(1000, seed + 50) + 40.0))["surprise"]
+    assert found[500:503].max() >= ALERT
+    assert (found[500 + NEW_LEVEL_WINDOWS :] >= ALERT).mean() < 0.005
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_ser_06_twenty_missing_windows_raise_nothing_on_return(seed: int) -> None:
+    windows = np.append(np.arange(500), np.arange(520, 560))
+    found = scored(normal(540, seed), windows * STEP)
+    assert found["surprise"][500:510].max() < ALERT
+
+
+def test_ser_08_a_mostly_zero_series_does_not_alert_on_every_event() -> None:
+    x = np.random.default_rng(3).poisson(0.05, 3000).astype(float)
+    assert (scored(x)["surprise"][200:] >= ALERT).mean() < 0.005
+
+
+def test_sampling_variance_lowers_surprise() -> None:
+    x = np.append(normal(500), 130.0)
+    exact, sampled = scored(x), scored(x, variance=np.append(np.zeros(500), 400.0))
+    assert exact["surprise"][-1] >= ALERT
+    assert sampled["surprise"][-1] < exact["surprise"][-1]
+
+
+def test_interval_covers_99_percent_of_normal_noise() -> None:
+    x = normal(12_000)
+    found = scored(x)
+    inside = (x >= found["lower"]) & (x <= found["upper"])
+    assert 0.985 < inside[500:].mean() < 0.995
+
+
+def test_false_alarms_on_normal_noise_are_about_one_in_a_thousand_or_fewer() -> None:
+    found = np.concatenate([scored(normal(12_000, seed))["surprise"][100:] for seed in range(3)])
+    for surprise in (1.0, 2.0, ALERT):
+        assert (found >= surprise).mean() <= 1.1 * 10.0**-surprise
+
+
+def test_a_stuck_value_is_a_flatline() -> None:
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.integers(0, 4, 2000), np.full(60, 2)]).astype(float)
+    found = scored(x)[2000:]
+    strange = found[found["surprise"] >= ALERT]
+    assert "flatline" in {REASONS[reason] for reason in strange["reason"]}
