@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import os
+import signal
 import socket
 import sys
 import uuid
@@ -30,6 +32,7 @@ from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.config import Log, Settings
 from detector.domain.alert import Alert
+from detector.errors import BusError, StoreError
 from detector.jobs.relay import Relay
 from detector.jobs.schedule import schedule
 from detector.jobs.worker import Worker
@@ -38,6 +41,8 @@ from detector.pipeline.state import Levels, Plan
 from models import KernelBank, RiverBank, ScoringBank, warm
 
 RECENT_ALERTS = 200
+ENDPOINTS = "endpoints.json"
+DATABASE = "detector.db"
 
 _log = structlog.get_logger()
 
@@ -59,7 +64,7 @@ def plan_of(settings: Settings) -> Plan:
 
 def database_url(settings: Settings) -> str:
     """Where alerts and state are kept."""
-    return settings.database.url or f"sqlite:///{(settings.folder / 'detector.db').absolute()}"
+    return settings.database.url or f"sqlite:///{(settings.folder / DATABASE).absolute()}"
 
 
 def set_up_logs(settings: Log) -> None:
@@ -223,3 +228,53 @@ def _maker(name: str, parameters: dict[str, Any]) -> Callable[[], ScoringBank]:
     if name == "novelty":
         return partial(KernelBank, **parameters)
     return partial(RiverBank, name, parameters)
+
+
+def broker_url(settings: Settings) -> str:
+    """Where the broker is: as set, or the one that `detector run` started below the folder.
+
+    Raises
+    ------
+    BusError
+        Where neither is known.
+    """
+    if settings.nats.url:
+        return settings.nats.url
+    try:
+        found = json.loads((settings.folder / ENDPOINTS).read_text(encoding="utf-8"))["nats"]
+    except (OSError, ValueError, KeyError):
+        found = ""
+    if not found:
+        raise BusError(f"no broker: start `detector run` first (it leaves a note in {settings.folder}), or name --nats")
+    return str(found)
+
+
+async def list_alerts(settings: Settings, state: str | None, tenant: str | None, limit: int) -> list[Alert]:
+    """Read alerts from the database, the latest first.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    if not settings.database.url and not (settings.folder / DATABASE).exists():
+        raise StoreError(f"no database below {settings.folder}: start `detector run` first, or name --database")
+    store = SqlStore.open(database_url(settings))
+    try:
+        return await store.alerts(state=state, tenant=tenant, limit=limit)
+    finally:
+        await store.close()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the service until SIGTERM or SIGINT; a file below `folder` tells other commands where it listens."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with running(settings) as service:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        embedded = "" if settings.nats.url else service.nats_url
+        endpoints = {"nats": embedded, "http": service.http_url}
+        (settings.folder / ENDPOINTS).write_text(json.dumps(endpoints), encoding="utf-8")
+        await stop.wait()
+        _log.info("stopping")

@@ -49,11 +49,11 @@ class Http(Section):
 class Alerts(Section):
     """When an alert opens, worsens and resolves; surprises are -log10 of the share of normal windows above."""
 
-    on: Surprise = 3.0
+    on: Surprise = 2.75
     off: Surprise = 1.5
-    critical: Surprise = 4.5
+    critical: Surprise = 4.0
     min_windows: Windows = 1
-    keep_windows: Windows = 6
+    keep_windows: Windows = 20
     missing_windows: Windows = 10
 
     @model_validator(mode="after")

@@ -21,15 +21,15 @@ import numpy.typing as npt
 from models import forecaster, intervals, scale, surprise
 from models.calibration import GRACE, calibrated, history, score_of
 from models.compiled import jit
+from models.reasons import reason_of
 from models.score import N_TERMS, REASONS, SCORE
-from models.state import STATE, VIEWS, Row
+from models.state import ABOVE, BELOW, DRIFT_DOWN, DRIFT_UP, SPREAD, STATE, STUCK, VALUE, VIEWS, Row
 from models.surprise import LOWEST, MEMORY
 
 __all__ = ["FLOOR", "N_TERMS", "REASONS", "SCORE", "STATE", "VIEWS", "observe"]
 
 Terms = npt.NDArray[np.float64]
 
-_SPIKE, _DIP, _LEVEL_SHIFT, _VARIANCE, _FLATLINE, _NEW_VALUE = 1, 2, 3, 4, 5, 7
 
 FLOOR = 1e-6
 """Smallest change that counts, as a share of the mean absolute value."""
@@ -49,7 +49,6 @@ DRIFT_SLACK, DRIFT_CUT, DRIFT_MOST = 0.5, 5.0, 80.0
 COVERAGE = 0.99
 FIRST_RATED = 5
 """Observations needed before anything is rated."""
-VALUE, SPREAD, ABOVE, BELOW, DRIFT_UP, DRIFT_DOWN, STUCK = range(N_TERMS)
 
 _HANDICAP = np.array([0.0, 0.75, 1.0, 1.0, 1.0, 1.0, 1.25])
 _SOFTNESS = np.array([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.1])
@@ -171,23 +170,6 @@ def _judge(s: Row, unit: float, terms: Terms) -> tuple[float, int]:
 
 
 @jit
-def _reason(s: Row, view: int, x: float, out: Row) -> int:
-    outside = x < out.lower or x > out.upper
-    if view == STUCK:
-        return _FLATLINE
-    if view in (DRIFT_UP, DRIFT_DOWN):
-        return _LEVEL_SHIFT
-    if view == SPREAD and not outside:
-        return _VARIANCE
-    if view == VALUE:
-        g = s.generation
-        last = s.used[VALUE, g] - 1
-        if last > 0 and s.low[VALUE, g, 0] < x - s.origin < s.high[VALUE, g, last]:
-            return _NEW_VALUE
-    return _SPIKE if x > out.expected else _DIP
-
-
-@jit
 def _interval(s: Row, expected: float, error: float, out: Row) -> None:
     """Write the forecast and the interval that errors of either sign left once in 200 observations."""
     above = 4.0
@@ -223,6 +205,18 @@ def _learn(s: Row, v: float, base: float, slot: int, floor: float) -> None:
     s.recent[0] = v
     s.unbroken = min(s.unbroken + 1, 3)
     s.learned += 1
+
+
+@jit
+def _statistics(s: Row, v: float, spread: float, z: float, grain: float, unit: float, terms: Terms) -> None:
+    """Write the statistic of each view; 0 is "nothing strange"."""
+    terms[VALUE] = _ratio(_novelty(s, VALUE, v) - grain, unit)
+    terms[SPREAD] = _ratio(_novelty(s, SPREAD, spread) - grain, unit)
+    terms[ABOVE] = max(z, 0.0)
+    terms[BELOW] = max(-z, 0.0)
+    terms[DRIFT_UP] = s.drift[0]
+    terms[DRIFT_DOWN] = s.drift[1]
+    terms[STUCK] = max(s.run - TOLERATED_RUN, 0) if s.runs >= RUNS_NEEDED else 0.0
 
 
 @jit
@@ -282,22 +276,15 @@ def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row
         z = -z
     spread = _spread(s, near_v)
     _drift(s, z)
-    terms = out.terms
-    terms[VALUE] = _ratio(_novelty(s, VALUE, v) - grain, unit)
-    terms[SPREAD] = _ratio(_novelty(s, SPREAD, spread) - grain, unit)
-    terms[ABOVE] = max(z, 0.0)
-    terms[BELOW] = max(-z, 0.0)
-    terms[DRIFT_UP] = s.drift[0]
-    terms[DRIFT_DOWN] = s.drift[1]
-    terms[STUCK] = max(s.run - TOLERATED_RUN, 0) if s.runs >= RUNS_NEEDED else 0.0
+    _statistics(s, v, spread, z, grain, unit, out.terms)
 
     # The judgement.
     _age(s, own_unit)
-    rated, strangest = _judge(s, own_unit, terms)
+    rated, strangest = _judge(s, own_unit, out.terms)
     out.surprise = calibrated(rated, s.learned)
     out.score = score_of(out.surprise)
     out.grace = max(GRACE - s.learned, 0)
-    out.reason = _reason(s, strangest, x, out) if out.surprise > 0.0 else 0
+    out.reason = reason_of(s, strangest, x, out) if out.surprise > 0.0 else 0
 
     # The learning.
     if ended >= 0:

@@ -11,7 +11,19 @@ import numpy as np
 
 from models.surprise import BINS
 
-__all__ = ["INTERVALS", "STATE", "VIEWS", "Row"]
+__all__ = [
+    "ABOVE",
+    "BELOW",
+    "DRIFT_DOWN",
+    "DRIFT_UP",
+    "INTERVALS",
+    "SPREAD",
+    "STATE",
+    "STUCK",
+    "VALUE",
+    "VIEWS",
+    "Row",
+]
 
 Row: TypeAlias = Any
 """One record of an array of dtype STATE. Numba compiles for records, which numpy's types can't tell apart."""
@@ -19,6 +31,8 @@ Row: TypeAlias = Any
 VIEWS: tuple[str, ...] = ("value", "spread", "above", "below", "drift_up", "drift_down", "stuck")
 """The views of a signal, each a statistic that is 0 for "nothing strange". Order of histograms and of
 terms."""
+
+VALUE, SPREAD, ABOVE, BELOW, DRIFT_UP, DRIFT_DOWN, STUCK = range(len(VIEWS))
 
 INTERVALS = 16
 SLOTS = 48

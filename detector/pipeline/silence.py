@@ -30,13 +30,13 @@ def missing(state: PartitionState, position: int) -> Iterator[Decision]:
     ------
     Decision
         A warning with reason ``missing`` for each series silent for `Levels.missing_windows` and twice its
-        longest silence so far. What is expected is thus learned per series. Replayed tenants have no silence:
-        their time stands still.
+        longest silence so far, counted from when something arrived, so that a backlog is no silence. What is
+        expected is thus learned per series. Replayed tenants have no silence: their time stands still.
     """
     table = state.directory.series[: len(state.directory.names)]
     patience = (state.plan.levels.missing_windows + 2 * table["longest_gap"]) * table["step"]
     regular = table["active"] & ~table["replayed"] & (table["windows"] >= REGULAR)
-    silent = regular & ~table["told_missing"] & (state.clock > table["last_value"] + patience)
+    silent = regular & ~table["told_missing"] & (state.clock > table["last_arrival"] + patience)
     for row in np.flatnonzero(silent):
         table["told_missing"][row] = True
         alert = state.missing[int(row)] = _missing(state, int(row), position)

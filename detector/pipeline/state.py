@@ -28,11 +28,11 @@ class Levels:
         Windows of silence, beyond twice the longest silence so far, before a series is missing.
     """
 
-    on: float = 3.0
+    on: float = 2.75
     off: float = 1.5
-    critical: float = 4.5
+    critical: float = 4.0
     min_windows: int = 1
-    keep_windows: int = 6
+    keep_windows: int = 20
     missing_windows: int = 10
 
 

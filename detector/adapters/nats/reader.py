@@ -30,9 +30,8 @@ class PartitionReader:
 
     A pull is asked for only when there is room for it, so at most `buffer_limit` messages are held,
     and at most three pulls of 2 MiB plus one message of the server's largest size. Costs about 3 µs a
-    message on top of the client library's 6, and .1 ms a second while idle. Nothing is acknowledged:
-    whoever starts again at
-    the sequence behind the last one it has stored loses and repeats nothing.
+    message on top of the client library's 6, and 0.1 ms a second while idle. Nothing is acknowledged:
+    whoever starts again behind the last sequence it has stored loses and repeats nothing.
 
     On a gap, on silence, after a reconnection, and where the server drops the consumer, the partition
     is read anew from behind the last message delivered. Where the stream itself has been replaced or

@@ -12,6 +12,7 @@ import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.connection import Counts, connect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.reader import PartitionReader
@@ -66,6 +67,12 @@ def block(seconds: float) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         sum(range(1000))
+
+
+async def publish(client: Client, first: int, last: int) -> None:
+    """Store the batches first … last - 1."""
+    verdicts = await NatsBus(client).publish_many([batch(number) for number in range(first, last)])
+    assert verdicts == [False] * (last - first)
 
 
 @pytest.fixture

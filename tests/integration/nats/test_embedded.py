@@ -154,6 +154,7 @@ async def test_a_lost_connection_is_told_once(tmp_path: Path) -> None:
         await server.start()
         await until(lambda: client.is_connected and counts.reconnects == 1)
         await client.close()
+        await server.stop()
     kinds = [entry.get("kind") for entry in logs if entry["log_level"] == "warning"]
     assert len(kinds) == len(set(kinds)) <= 4
     assert counts.disconnects == 1

@@ -1,0 +1,226 @@
+"""The command line: thin, and never a traceback for what a user can mend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from detector import __version__
+from detector.config import Loaded, load
+from detector.errors import DetectorError, SettingsError
+
+DONE, FAILED, WRONG_USE, ALERTS_FOUND = 0, 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Watches backend metrics as they stream by: scores, alerts, and less telemetry to pay for.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 alerts found (score --fail-on-alert).",
+)
+db = typer.Typer(no_args_is_help=True, help="The database.")
+config = typer.Typer(no_args_is_help=True, help="Settings.")
+app.add_typer(db, name="db")
+app.add_typer(config, name="config")
+
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML.")]
+Folder = Annotated[Path | None, typer.Option(help="Where broker and database live that have no URL.")]
+NatsUrl = Annotated[str | None, typer.Option("--nats", metavar="URL", help="Broker; none: the one of --folder.")]
+DatabaseUrl = Annotated[str | None, typer.Option("--database", metavar="URL", help="SQLAlchemy URL.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="CSV, JSON or Parquet; or folders of them.")]
+Out = Annotated[Path | None, typer.Option(help="A folder; without it rows go to standard output.")]
+TimeColumn = Annotated[str | None, typer.Option(help="Column of time stamps, where it is not found by itself.")]
+ValueColumn = Annotated[str | None, typer.Option(help="Column of values, where it is not found by itself.")]
+
+
+def main() -> None:
+    """Run the command line; what a user can mend is one line on standard error."""
+    try:
+        app()
+    except SettingsError as error:
+        _end(error, WRONG_USE)
+    except DetectorError as error:
+        _end(error, FAILED)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output has had enough
+        sys.exit(DONE)
+
+
+def _end(error: DetectorError, code: int) -> None:
+    typer.secho(f"detector: {error}", fg="red", err=True)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: detector demo --seconds 60")
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End by itself after so long.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep broker and database there; else they are thrown away.")
+    ] = None,
+) -> None:
+    """Watch this machine and a simulated shop; an incident begins after half a minute."""
+    from detector.demo import demonstrate
+
+    _run(demonstrate(seconds, folder))
+
+
+@app.command(epilog="Example: detector run --nats nats://broker:4222 --database sqlite:////var/lib/detector.db")
+def run(
+    file: Config = None,
+    folder: Folder = None,
+    nats: NatsUrl = None,
+    database: DatabaseUrl = None,
+    host: Annotated[str | None, typer.Option(help="Where /livez, /readyz and /metrics are served.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+) -> None:
+    """Run the service. Without settings it starts its own broker and database below ./detector-data."""
+    from detector.app import serve, set_up_logs
+
+    loaded = _load(file, folder, nats, database, {"http.host": host, "http.port": port})
+    set_up_logs(loaded.settings.log)
+    _run(serve(loaded.settings))
+
+
+@app.command(epilog="Example: detector collect --nats nats://broker:4222 --tenant acme --service web-1")
+def collect(
+    file: Config = None,
+    folder: Folder = None,
+    nats: NatsUrl = None,
+    tenant: Annotated[str, typer.Option(help="Tenant to publish as.")] = "default",
+    service: Annotated[str, typer.Option(help="Service to publish as.")] = "host",
+    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window.")] = 1.0,
+) -> None:
+    """Publish the metrics of this machine until Ctrl-C."""
+    from detector.app import broker_url, set_up_logs
+    from detector.collector.collect import collect_host
+
+    loaded = _load(file, folder, nats)
+    set_up_logs(loaded.settings.log)
+    _run(collect_host(broker_url(loaded.settings), tenant, service, seconds))
+
+
+@app.command(epilog="Example: detector score --out scored cpu.csv latency.csv")
+def score(
+    files: Files,
+    out: Out = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    fail_on_alert: Annotated[bool, typer.Option(help="Exit with 3 where an alert was found.")] = False,
+    file: Config = None,
+) -> None:
+    """Score files: a row out for each row in, with interval, score, surprise and alerts."""
+    from detector.app import plan_of
+    from detector.client.files import score_files
+
+    found = score_files(plan_of(_load(file).settings), files, out, time_column, value_column)
+    if found and fail_on_alert:
+        raise typer.Exit(ALERTS_FOUND)
+
+
+@app.command(epilog="Example: detector replay --out scored cpu.csv")
+def replay(
+    files: Files,
+    out: Out = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    tenant: Annotated[str | None, typer.Option(help="Starts with replay-; by default a new one each time.")] = None,
+    file: Config = None,
+    folder: Folder = None,
+    nats: NatsUrl = None,
+) -> None:
+    """Send files through a running service, at once and on their own time, and write what it scored."""
+    from detector.app import broker_url
+    from detector.client.files import replay_files
+
+    loaded = _load(file, folder, nats)
+    tenant = tenant or f"replay-{uuid.uuid4().hex[:8]}"
+    if not tenant.startswith("replay-"):
+        raise typer.BadParameter("must start with replay-", param_hint="--tenant")
+    _run(replay_files(broker_url(loaded.settings), files, out, time_column, value_column, tenant))
+
+
+@app.command(epilog="Example: detector alerts --state firing --json | jq .summary")
+def alerts(
+    state: Annotated[str | None, typer.Option(help="firing or resolved.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line.")] = False,
+    file: Config = None,
+    folder: Folder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """List alerts, the latest first."""
+    from detector.adapters.formats.outgoing import alert_payload
+    from detector.adapters.terminal.live import table_of_alerts
+    from detector.app import list_alerts
+
+    if state not in (None, "firing", "resolved"):
+        raise typer.BadParameter("must be firing or resolved", param_hint="--state")
+    found = asyncio.run(list_alerts(_load(file, folder, None, database).settings, state, tenant, limit))
+    if as_json:
+        for alert in found:
+            typer.echo(json.dumps(alert_payload(alert), ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    Console().print(table_of_alerts(found) if found else "no alerts")
+
+
+@db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
+def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
+    """Bring the tables up to this version; `run` does so by itself."""
+    from detector.adapters.sql.migrate import revision, upgrade
+    from detector.app import database_url
+
+    settings = _load(file, folder, None, database).settings
+    if not settings.database.url:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+    url = database_url(settings)
+    upgrade(url)
+    typer.echo(f"the database is at revision {revision(url)}")
+
+
+@config.command("check", epilog="Example: DETECTOR_ALERTS__ON=4 detector config check --config detector.toml")
+def config_check(
+    file: Config = None, folder: Folder = None, nats: NatsUrl = None, database: DatabaseUrl = None
+) -> None:
+    """Show each setting and where it came from, or all that is wrong with them."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("setting", "value", "from")
+    for key, value, origin in _load(file, folder, nats, database).rows():
+        table.add_row(key, value, origin)
+    Console().print(table)
+
+
+def _load(
+    file: Path | None,
+    folder: Path | None = None,
+    nats: str | None = None,
+    database: str | None = None,
+    more: dict[str, Any] | None = None,
+) -> Loaded:
+    return load(file, {"folder": folder, "nats.url": nats, "database.url": database, **(more or {})})
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, or to Ctrl-C, which is no error."""
+    try:
+        asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(DONE) from None

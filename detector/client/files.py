@@ -1,0 +1,103 @@
+"""Many files at once: scored here, or sent through a running service."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from detector.adapters.files import ScoredRows, SeriesFile, input_files, output_paths, read_series, write_scores
+from detector.adapters.nats.connection import connect
+from detector.adapters.terminal.progress import progress
+from detector.client.offline import score_file
+from detector.client.replay import replay_file
+from detector.errors import FileError
+from detector.pipeline.state import Plan
+
+
+def score_files(
+    plan: Plan, files: Sequence[Path], out: Path | None, time_column: str | None, value_column: str | None
+) -> int:
+    """Score files one after another.
+
+    Parameters
+    ----------
+    plan : Plan
+    files : sequence of Path
+        Files or folders.
+    out : Path or None
+        A folder for one output file each; None writes the rows of a single file to standard output.
+    time_column, value_column : str or None
+
+    Returns
+    -------
+    int
+        How many alerts fired.
+
+    Raises
+    ------
+    FileError
+        At the end, where some files could not be read; the others are scored nevertheless.
+    """
+    targets = _targets(files, out)
+    faults: list[str] = []
+    fired = 0
+    with progress("scoring", len(targets)) as advance:
+        for path, target in targets:
+            try:
+                file = read_series(path, time_column=time_column, value_column=value_column)
+                scores = score_file(file, plan)
+                write_scores(target or sys.stdout, scores.rows)
+                firing = sum(alert.state == "firing" and alert.revision == 0 for alert in scores.alerts)
+                fired += firing
+                advance(1, _summary(path, file, scores.rows, scores.counts))
+            except FileError as error:
+                faults.append(str(error))
+                advance(1, f"{path.name}: refused")
+    if faults:
+        raise FileError("\n".join(faults))
+    return fired
+
+
+async def replay_files(
+    nats_url: str,
+    files: Sequence[Path],
+    out: Path | None,
+    time_column: str | None,
+    value_column: str | None,
+    tenant: str,
+) -> None:
+    """Send files through a running service one after another, and write what it scored."""
+    targets = _targets(files, out)
+    client = await connect(nats_url)
+    try:
+        for path, target in targets:
+            file = read_series(path, time_column=time_column, value_column=value_column)
+            with progress(f"replaying {path.name}", len(file)) as advance:
+                done = 0
+
+                def show(_: int, scored: int) -> None:
+                    nonlocal done
+                    advance(scored - done, "")
+                    done = scored
+
+                rows = await replay_file(client, file, tenant, show)
+            write_scores(target or sys.stdout, rows)
+    finally:
+        await client.close()
+
+
+def _targets(files: Sequence[Path], out: Path | None) -> list[tuple[Path, Path | None]]:
+    found = input_files(files)
+    if out is not None:
+        return list(output_paths(found, out))
+    if len(found) > 1:
+        raise FileError(f"{len(found)} files, but one standard output: name a folder with --out")
+    return [(path, None) for path in found]
+
+
+def _summary(path: Path, file: SeriesFile, rows: ScoredRows, counts: Counter[str]) -> str:
+    left_out = {"duplicate": counts["duplicate"], "late": counts["late"], "without a time": file.unreadable}
+    notes = "".join(f", {count} {name}" for name, count in left_out.items() if count)
+    return f"{path.name}: {len(file)} rows, {rows.alert.count('firing')} alerts{notes}"
