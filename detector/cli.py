@@ -21,6 +21,7 @@ DONE, FAILED, WRONG_USE, ALERTS_FOUND = 0, 1, 2, 3
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Watches backend metrics as they stream by: scores, alerts, and less telemetry to pay for.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong use, 3 alerts found (score --fail-on-alert).",
@@ -165,7 +166,6 @@ def alerts(
 ) -> None:
     """List alerts, the latest first."""
     from detector.adapters.formats.outgoing import alert_payload
-    from detector.adapters.terminal.live import table_of_alerts
     from detector.app import list_alerts
 
     if state not in (None, "firing", "resolved"):
@@ -176,6 +176,8 @@ def alerts(
             typer.echo(json.dumps(alert_payload(alert), ensure_ascii=False))
         return
     from rich.console import Console
+
+    from detector.adapters.terminal.live import table_of_alerts
 
     Console().print(table_of_alerts(found) if found else "no alerts")
 

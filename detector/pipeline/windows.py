@@ -10,9 +10,12 @@ that nothing arrived for is passed over once the lateness has gone by.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, TypeAlias
 
-from detector.domain.aggregate import Kind, Result
+import numpy as np
+import numpy.typing as npt
+
+from detector.domain.aggregate import Floats, Integers, Kind, Result
 from detector.pipeline.tables import LIVE_WINDOWS, OPEN_WINDOWS
 from models.compiled import jit
 
@@ -27,11 +30,31 @@ REFUSALS = {
 
 GAUGE, CUMULATIVE = int(Kind.GAUGE), int(Kind.CUMULATIVE)
 MOST_PER_STEP = 60
+AHEAD_WINDOWS = OPEN_WINDOWS - 2
+"""So many open windows may lie ahead of the clock; the rest is for those whose clocks are right."""
 ONE = np.uint64(1)
+
+Table: TypeAlias = npt.NDArray[np.void]
+Record: TypeAlias = Any
+"""One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
 
 @jit
-def advance(series, sources, used, heads, rows, kinds, counts, sums, totals, exact, since, results, closed):
+def advance(
+    series: Table,
+    sources: Table,
+    used: int,
+    heads: Table,
+    rows: Integers,
+    kinds: npt.NDArray[np.uint8],
+    counts: Floats,
+    sums: Floats,
+    totals: npt.NDArray[np.uint64],
+    exact: npt.NDArray[np.bool_],
+    since: Integers,
+    results: Integers,
+    closed: Table,
+) -> int:
     """Take in the aggregates of `heads` and close what is complete or overdue.
 
     Parameters
@@ -75,12 +98,8 @@ def advance(series, sources, used, heads, rows, kinds, counts, sums, totals, exa
             state.last_arrival = head.now
             verdict = _judge(state, source, head.start, head.window) if state.kind == kinds[i] else KIND_CHANGED
             begin = head.start - head.start % state.step
-            if verdict == ACCEPTED and state.open == OPEN_WINDOWS and _find(state, begin) < 0:
-                if begin > head.clock:
-                    verdict = AHEAD
-                else:
-                    m = _close(state, sources, s, _oldest(state), h, closed, m)
-                    verdict = LATE if begin < state.closed_until else ACCEPTED
+            if verdict == ACCEPTED and _find(state, begin) < 0:
+                verdict, m = _make_room(state, sources, s, begin, head.clock, h, closed, m)
             if verdict == ACCEPTED:
                 slot = _open(state, begin, head.clock)
                 verdict = _report(state, source, slot, begin, head.start, head.window)
@@ -98,12 +117,12 @@ def advance(series, sources, used, heads, rows, kinds, counts, sums, totals, exa
 
 
 @jit
-def _in_scope(state, service):
-    return state.service == service if service >= 0 else not state.replayed
+def _in_scope(state: Record, service: int) -> bool:
+    return bool(state.service == service) if service >= 0 else not state.replayed
 
 
 @jit
-def _judge(state, source, start, window):
+def _judge(state: Record, source: Record, start: int, window: int) -> int:
     """Duplicate, late or fit to use, from what this source sent before."""
     if window > state.step:
         return TOO_LONG
@@ -121,7 +140,7 @@ def _judge(state, source, start, window):
 
 
 @jit
-def _find(state, begin):
+def _find(state: Record, begin: int) -> int:
     for slot in range(state.open):
         if state.start[slot] == begin:
             return slot
@@ -129,7 +148,7 @@ def _find(state, begin):
 
 
 @jit
-def _oldest(state):
+def _oldest(state: Record) -> int:
     best = 0
     for slot in range(1, state.open):
         if state.start[slot] < state.start[best]:
@@ -138,11 +157,26 @@ def _oldest(state):
 
 
 @jit
-def _open(state, begin, clock):
+def _make_room(
+    state: Record, sources: Table, s: int, begin: int, clock: int, h: int, closed: Table, m: int
+) -> tuple[int, int]:
+    """Close the oldest window where a new one finds no room, unless the new one comes too late or too early."""
+    if state.open < (OPEN_WINDOWS if begin <= clock else AHEAD_WINDOWS):
+        return ACCEPTED, m
+    slot = _oldest(state)
+    if begin < state.start[slot]:
+        return LATE, m
+    if begin > clock and state.reported[slot] < state.live:
+        return AHEAD, m
+    return ACCEPTED, _close(state, sources, s, slot, h, closed, m)
+
+
+@jit
+def _open(state: Record, begin: int, clock: int) -> int:
     slot = _find(state, begin)
     if slot >= 0:
         return slot
-    slot = state.open
+    slot = int(state.open)
     state.open += 1
     state.start[slot] = begin
     state.deadline[slot] = max(begin + state.step, clock) + state.step
@@ -155,7 +189,7 @@ def _open(state, begin, clock):
 
 
 @jit
-def _report(state, source, slot, begin, start, window):
+def _report(state: Record, source: Record, slot: int, begin: int, start: int, window: int) -> int:
     """Note that the source has sent [start, start + window), a part of the open window."""
     if source.window == 0 or source.newest < state.closed_until - LIVE_WINDOWS * state.step:
         state.live += 1  # new, or back after a long silence
@@ -177,7 +211,7 @@ def _report(state, source, slot, begin, start, window):
 
 
 @jit
-def _parts(source, begin, step):
+def _parts(source: Record, begin: int, step: int) -> Any:
     """Which parts of the window from `begin` the source has sent, as bits."""
     first = (source.newest - begin) // source.window
     last = max(first - step // source.window + 1, 0)
@@ -188,14 +222,24 @@ def _parts(source, begin, step):
 
 
 @jit
-def _add(state, slot, window, count, total):
+def _add(state: Record, slot: int, window: int, count: float, total: float) -> None:
     state.covered[slot] += window
     state.count[slot] += count
     state.total[slot] += total
 
 
 @jit
-def _count_up(state, source, slot, start, window, total, integer, exact, since):
+def _count_up(
+    state: Record,
+    source: Record,
+    slot: int,
+    start: int,
+    window: int,
+    total: float,
+    integer: int,
+    exact: bool,
+    since: int,
+) -> int:
     """Add what a cumulative total grew by. A first total and a reset say nothing of their window."""
     before = source.counted
     if before >= 0 and start < before:
@@ -216,7 +260,7 @@ def _count_up(state, source, slot, start, window, total, integer, exact, since):
 
 
 @jit
-def _close_ready(state, sources, s, clock, h, closed, m):
+def _close_ready(state: Record, sources: Table, s: int, clock: int, h: int, closed: Table, m: int) -> int:
     while state.open > 0:
         slot = _oldest(state)
         begin = state.start[slot]
@@ -229,7 +273,7 @@ def _close_ready(state, sources, s, clock, h, closed, m):
 
 
 @jit
-def _close(state, sources, s, slot, h, closed, m):
+def _close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Table, m: int) -> int:
     """Move the watermark past the open window, and emit its value if it has one."""
     begin = state.start[slot]
     if state.covered[slot] > 0:
@@ -261,7 +305,7 @@ def _close(state, sources, s, slot, h, closed, m):
 
 
 @jit
-def _living(state, sources):
+def _living(state: Record, sources: Table) -> int:
     live = 0
     row = state.first_source
     while row >= 0:

@@ -77,14 +77,24 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
         reason = str(observer.last or error) or type(error).__name__
-        with contextlib.suppress(Exception):
-            await client.close()
+        await disconnect(client)
         raise BusError(
             f"NATS at {', '.join(servers)} could not be reached within {deadline:g} s: {reason}; "
             "check nats.url, its user and password, and that the server runs"
         ) from None
     observer.connected = True
     return client
+
+
+async def disconnect(client: Client, deadline: float = 2.0) -> None:
+    """Close for good, within `deadline` seconds; a broker that is gone already is no error.
+
+    The client's own ``close`` raises `ConnectionResetError` where it has something left to say to a
+    broker that is gone.
+    """
+    with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
+        async with asyncio.timeout(deadline):
+            await client.close()
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js import JetStreamContext
 
 from detector.adapters.nats.bus import NatsBus
-from detector.adapters.nats.connection import Counts, connect
+from detector.adapters.nats.connection import Counts, connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.reader import PartitionReader
 from detector.adapters.nats.streams import StreamInfo, ensure_streams
@@ -90,7 +90,7 @@ def counts() -> Counts:
 async def client(server: EmbeddedServer, counts: Counts) -> AsyncIterator[Client]:
     connected = await connect(server.url, name="test", counts=counts)
     yield connected
-    await connected.close()
+    await disconnect(connected)
 
 
 @pytest.fixture

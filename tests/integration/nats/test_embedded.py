@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from detector.adapters.nats.connection import Counts, connect
+from detector.adapters.nats.connection import Counts, connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer, _binary, _free_port
 from detector.errors import BusError
 from tests.integration.nats.conftest import until
@@ -49,7 +49,7 @@ async def test_it_is_started_again_on_its_port_when_killed(server: EmbeddedServe
     await until(lambda: server.restarts == 1)
     assert server.url == url
     client = await connect(url)
-    await client.close()
+    await disconnect(client)
 
 
 async def test_a_taken_port_is_named(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ async def test_secrets_from_the_address_let_us_in_and_appear_nowhere(guarded: in
         assert "p@ss" not in client.connected_url.netloc
         await client.force_reconnect()
         await until(lambda: client.is_connected and client.stats["reconnects"] == 1)
-        await client.close()
+        await disconnect(client)
         with pytest.raises(BusError) as refused:
             await connect(f"nats://ann:wr%40ng@127.0.0.1:{guarded}", deadline=1)
     assert "Authorization Violation" in str(refused.value)
@@ -153,7 +153,7 @@ async def test_a_lost_connection_is_told_once(tmp_path: Path) -> None:
         assert counts.disconnects == 1
         await server.start()
         await until(lambda: client.is_connected and counts.reconnects == 1)
-        await client.close()
+        await disconnect(client)
         await server.stop()
     kinds = [entry.get("kind") for entry in logs if entry["log_level"] == "warning"]
     assert len(kinds) == len(set(kinds)) <= 4

@@ -15,7 +15,7 @@ from nats.js import JetStreamContext
 from structlog.testing import capture_logs
 
 from detector.adapters.nats.batches import BatchPublisher
-from detector.adapters.nats.connection import Counts, connect
+from detector.adapters.nats.connection import Counts, connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import StreamInfo, ensure_streams, stream_info
 from tests.integration.nats.conftest import Taken, numbers, publish, until
@@ -35,7 +35,7 @@ async def test_nc_01_all_delivered_after_the_broker_was_killed(
     producer = await connect(server.url)
     await publish(producer, 10, 60)
     assert numbers(await taken.reach(60)) == list(range(60))
-    await producer.close()
+    await disconnect(producer)
     assert (counts.disconnects, counts.reconnects) == (1, 1)
     assert time.monotonic() - taken.reader.last_heard < 5
 
@@ -81,7 +81,7 @@ async def test_ns_01_a_stream_that_lost_its_end_shows_itself(
     assert numbers(await taken.reach(55))[50:] == list(range(100, 105))
     assert taken.reader.stream.last < 50
     assert taken.messages[50].sequence == 21
-    await producer.close()
+    await disconnect(producer)
 
 
 async def test_ns_01_a_start_behind_the_end_reads_what_comes(client: Client, read: Read, stream: StreamInfo) -> None:
@@ -146,4 +146,4 @@ async def test_nc_01_fifty_thousand_once_each_through_five_kills(
     assert sorted(numbers(taken.messages)) == list(range(50_000))
     assert [message.sequence for message in taken.messages] == list(range(1, 50_001))
     assert taken.reader.renewals >= 1
-    await producer.close()
+    await disconnect(producer)
