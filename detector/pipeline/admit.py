@@ -55,82 +55,96 @@ def admit(state: PartitionState, arrivals: Arrivals, first: int, last: int, move
     About half a microsecond an aggregate whose series is known, ten for a new series.
     """
     admitted = Admitted()
-    begin = int(np.searchsorted(arrivals.head, first))
-    end = int(np.searchsorted(arrivals.head, last))
-    rows = np.full(len(arrivals), -1, np.int64)
-    heads = np.zeros(last - first, HEAD)
     bounds = np.searchsorted(arrivals.head, np.arange(first, last + 1))
-    for h in range(first, last):
-        head = arrivals.heads[h]
-        span = range(int(bounds[h - first]), int(bounds[h - first + 1]))
-        refusals = [*head.refused, *_find(state, arrivals, head, span, rows)]
-        heads[h - first] = (
-            *_timing(state, head, moved and h == first),
-            span.start,
-            span.stop,
-            head.start,
-            head.window,
-        )
-        if refusals:
-            admitted.refused.append((head, refusals))
-    results = np.full(len(arrivals), int(Result.MALFORMED), np.int64)
-    directory = state.directory
+    begin, end = int(bounds[0]), int(bounds[-1])
+    rows = np.full(end - begin, -1, np.int64)
+    heads = np.zeros(1 + last - first, HEAD)
+    heads[0] = (0, state.clock, moved, -1, 0, 0, 0, 0)  # the beat itself: a sweep without aggregates
+    for h, head in enumerate(arrivals.heads[first:last]):
+        span = range(int(bounds[h]), int(bounds[h + 1]))
+        fault = _fault(state, head) if head.window else None
+        if fault is None:
+            refusals = _find(state, arrivals, head, span, rows[span.start - begin :])
+        else:
+            refusals = _refuse_all(arrivals, head, span, fault)
+        timing = _event_time(state, head) if fault is None and _replayed(head) else (state.clock, False, -1)
+        heads[1 + h] = (head.now, *timing, span.start - begin, span.stop - begin, head.start, head.window)
+        if head.refused or refusals:
+            admitted.refused.append((head, [*head.refused, *refusals]))
+    results = np.full(end - begin, int(Result.MALFORMED), np.int64)
+    directory, mine = state.directory, slice(begin, end)
     closed = np.zeros(2 * (end - begin) + OPEN_WINDOWS * len(directory.names), CLOSED)
     m = advance(
-        directory.series, directory.sources, len(directory.names), heads, rows, arrivals.kinds, arrivals.counts,
-        arrivals.sums, arrivals.totals, arrivals.exact, arrivals.since, results, closed,
+        directory.series, directory.sources, len(directory.names), heads, rows, arrivals.kinds[mine],
+        arrivals.counts[mine], arrivals.sums[mine], arrivals.totals[mine], arrivals.exact[mine],
+        arrivals.since[mine], results, closed,
     )  # fmt: skip
     admitted.closed = closed[:m]
-    admitted.closed["head"] += first
-    _refuse_late_found(arrivals, results, begin, end, admitted)
-    _count(state, results[begin:end][rows[begin:end] >= 0], admitted)
+    admitted.closed["head"] = first + np.maximum(admitted.closed["head"] - 1, 0)
+    _refuse_late_found(arrivals, results, begin, admitted)
+    _count(state, results[rows >= 0], admitted)
     state.position = arrivals.heads[last - 1].position
     return admitted
 
 
-def _timing(state: PartitionState, head: Head, moved: bool) -> tuple[int, int, bool, int]:
-    """Now, the event time, whether to close what is overdue, and where: -1 for all that are not replayed."""
-    if not head.tenant.startswith(REPLAY_PREFIX) or not head.window:
-        return head.now, state.clock, moved, -1
+def _replayed(head: Head) -> bool:
+    return head.window > 0 and head.tenant.startswith(REPLAY_PREFIX)
+
+
+def _event_time(state: PartitionState, head: Head) -> tuple[int, bool, int]:
+    """Move the clock of a replayed service; what is overdue by it closes."""
     service = state.directory.service(head.tenant, head.service)
     before = state.clocks.get(service, -1)
     state.clocks[service] = max(before, head.start + head.window)
-    return head.now, state.clocks[service], state.clocks[service] > before, service
+    return state.clocks[service], state.clocks[service] > before, service
+
+
+def _fault(state: PartitionState, head: Head) -> tuple[str, str] | None:
+    """Say why nothing of a message can be used."""
+    fault = _time_fault(head, state.plan.retention)
+    if fault is None:
+        try:
+            state.directory.service(head.tenant, head.service)
+        except Undecodable as error:
+            return error.reason, error.detail
+    return fault
+
+
+def _refuse_all(arrivals: Arrivals, head: Head, span: range, fault: tuple[str, str]) -> list[Refusal]:
+    if span or head.refused:
+        return [Refusal(int(arrivals.indices[i]), *fault) for i in span]
+    return [Refusal(None, *fault)]
 
 
 def _find(state: PartitionState, arrivals: Arrivals, head: Head, span: range, rows: np.ndarray) -> list[Refusal]:
-    """Write the source of each aggregate into `rows`; returns what must be refused."""
-    if not span and not head.window:
+    """Write the source of each aggregate of a message into `rows`; returns what must be refused."""
+    if not span:
         return []
-    fault = _time_fault(head, state.plan.retention)
-    if fault is not None:
-        return [Refusal(int(arrivals.indices[i]), *fault) for i in span] or [Refusal(None, *fault)]
     directory = state.directory
-    try:
-        service = directory.service(head.tenant, head.service)
-    except Undecodable as error:
-        return [Refusal(None, error.reason, error.detail)]
+    service = directory.service(head.tenant, head.service)
     known = directory.aliases(service, head.instance)
+    window = (min(head.start, head.now), head.window)
     refusals = []
-    for i in span:
+    for place, i in enumerate(span):
         key = (arrivals.metrics[i], arrivals.labels[i])
         row = known.get(key)
         if row is None:
             try:
                 kind = _KINDS[arrivals.kinds[i]]
-                window = (head.start, head.window)
                 row = directory.source(service, head.instance, key, kind, arrivals.units[i], window, state.plan.labels)
             except Undecodable as error:
                 refusals.append(Refusal(int(arrivals.indices[i]), error.reason, error.detail))
                 continue
-        rows[i] = row
+        rows[place] = row
     return refusals
 
 
 def _time_fault(head: Head, retention: int) -> tuple[str, str] | None:
     """Refuse a stamp outside [now - retention, now + 10 min], or after now + 10 min where history is replayed."""
-    earliest = 0 if head.tenant.startswith(REPLAY_PREFIX) else head.now - retention
+    earliest = 0 if _replayed(head) else head.now - retention
     if earliest <= head.start and head.start + head.window <= head.now + FUTURE:
+        if head.start % head.window:
+            return "bad_timestamp", f"start {head.start} is no multiple of the window of {head.window} ms; align it"
         return None
     for factor, unit in _UNITS:
         if head.now - retention <= head.start * factor <= head.now + FUTURE:
@@ -139,11 +153,11 @@ def _time_fault(head: Head, retention: int) -> tuple[str, str] | None:
     return "bad_timestamp", f"start {head.start} is {side}; check the clock of {head.instance[:80]!r}"
 
 
-def _refuse_late_found(arrivals: Arrivals, results: np.ndarray, begin: int, end: int, admitted: Admitted) -> None:
+def _refuse_late_found(arrivals: Arrivals, results: np.ndarray, begin: int, admitted: Admitted) -> None:
     """Name what the kernel refused."""
-    found = np.flatnonzero(results[begin:end] > max(Result)) + begin
-    for i in found:
-        reason, detail = REFUSALS[int(results[i])]
+    for place in np.flatnonzero(results > max(Result)):
+        i = begin + int(place)
+        reason, detail = REFUSALS[int(results[place])]
         head = arrivals.heads[arrivals.head[i]]
         refusal = Refusal(int(arrivals.indices[i]), reason, f"{arrivals.metrics[i][:200]}: {detail}")
         admitted.refused.append((head, [refusal]))

@@ -66,12 +66,21 @@ def decide(state: PartitionState, scored: Scored, heads: list[Head]) -> Iterator
                 continue
             kept = scored.before.get(int(row), b"")
             finding = state.findings[signal] = Finding(int(scored.start[row]), 0, 0, [], kept)
-        if len(finding.windows) < MOST_EVIDENCE:
-            finding.windows.append((int(scored.start[row]), float(scored.value[row])))
+        _keep(finding, scored, int(row))
         position = heads[scored.head[row]].position
         revised = _advance(state, signal, finding, scored, int(row), position)
         if revised is not None:
             yield Decision(position, int(row), revised)
+
+
+def _keep(finding: Finding, scored: Scored, row: int) -> None:
+    """Add a window to the evidence. Once that is full, the next window that could matter begins it anew."""
+    if len(finding.windows) == MOST_EVIDENCE:
+        if row not in scored.before:
+            return
+        finding.state = scored.before[row]
+        finding.windows.clear()
+    finding.windows.append((int(scored.start[row]), float(scored.value[row])))
 
 
 def _eventful(state: PartitionState, scored: Scored) -> np.ndarray:
@@ -104,7 +113,8 @@ def _advance(
         return resolve(alert, start, end)
     scored.mark[row] = OPEN
     if surprise > alert.surprise:
-        worse = replace(alert, **_figures(scored, row), window_start=start, window_end=end)
+        evidence = _evidence(state, signal, finding, scored, row, position)
+        worse = replace(alert, **_figures(scored, row), window_start=start, window_end=end, evidence=evidence)
         worsened = severity_of(surprise, levels.critical) is Severity.CRITICAL and alert.severity is Severity.WARNING
         if worsened:
             worse = replace(worse, severity=Severity.CRITICAL, revision=alert.revision + 1)
@@ -127,21 +137,11 @@ def resolve(alert: Alert, start: int, end: int) -> Alert:
 
 def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, row: int, position: int) -> Alert:
     signal = state.directory.signal(number)
-    bank = state.banks[state.bank_of[number]]
-    score = scored.score[row]
     start = int(scored.start[row])
-    severity = severity_of(float(score["surprise"]), state.plan.levels.critical)
-    evidence = {
-        "position": position,
-        "config_hash": state.plan.config_hash,
-        "model": bank.name,
-        "terms": {name: float(score["terms"][i]) for i, name in enumerate(bank.term_names)},
-        "grace": int(score["grace"]),
-        "state": base64.b64encode(finding.state).decode(),
-        "windows": list(finding.windows),
-    }
+    severity = severity_of(float(scored.score["surprise"][row]), state.plan.levels.critical)
+    evidence = _evidence(state, number, finding, scored, row, position)
     return Alert(
-        id=alert_id(signal, bank.name, finding.started_at),
+        id=alert_id(signal, evidence["model"], finding.started_at),
         revision=0,
         signal=signal,
         state=State.FIRING,
@@ -154,6 +154,22 @@ def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, 
         evidence=evidence,
         **_figures(scored, row),
     )
+
+
+def _evidence(
+    state: PartitionState, number: int, finding: Finding, scored: Scored, row: int, position: int
+) -> dict[str, Any]:
+    """What recomputes the figures of a window: the state before the first window kept, and the windows since."""
+    bank, score = state.banks[state.bank_of[number]], scored.score[row]
+    return {
+        "position": position,
+        "config_hash": state.plan.config_hash,
+        "model": bank.name,
+        "terms": {name: float(score["terms"][i]) for i, name in enumerate(bank.term_names)},
+        "grace": int(score["grace"]),
+        "state": base64.b64encode(finding.state).decode(),
+        "windows": [list(window) for window in finding.windows],
+    }
 
 
 def _figures(scored: Scored, row: int) -> dict[str, Any]:

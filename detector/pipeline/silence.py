@@ -12,6 +12,8 @@ from detector.pipeline.decide import Decision, resolve
 from detector.pipeline.state import PartitionState
 
 MODEL = "silence/1"
+DEAF = 10_000
+"""Milliseconds without any message, not even a tick of the owner, after which a partition was not heard."""
 REGULAR = 100
 """Windows a series must have had before its silence is worth an alert."""
 
@@ -41,6 +43,13 @@ def missing(state: PartitionState, position: int) -> Iterator[Decision]:
         table["told_missing"][row] = True
         alert = state.missing[int(row)] = _missing(state, int(row), position)
         yield Decision(position, -1, alert)
+
+
+def let_pass(state: PartitionState, clock: int) -> None:
+    """Move the clock. Where it jumps, nobody has listened, and what was not heard was not silent."""
+    if clock - state.clock > DEAF:
+        state.directory.series["last_arrival"] += clock - state.clock
+    state.clock = clock
 
 
 def returned(state: PartitionState, closed: np.ndarray, heads: list[Head]) -> Iterator[Decision]:

@@ -9,7 +9,7 @@ from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
-from detector.pipeline.silence import make_room, missing, returned
+from detector.pipeline.silence import let_pass, make_room, missing, returned
 from detector.pipeline.state import PartitionState
 
 BEAT = 1000
@@ -54,24 +54,22 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
 
     Notes
     -----
-    Messages are taken beat by beat: a beat is a second of the stream's own time. At its start what is
-    overdue closes, series that went silent are noticed, and limits are put in force. About 3 microseconds
-    an aggregate, and a tenth of a millisecond a beat.
+    Messages are taken beat by beat: a beat is a second of the stream's own time. At its start series that
+    were silent up to the end of the beat before are noticed, limits are put in force, and what is overdue
+    closes. About 3 microseconds an aggregate, and a tenth of a millisecond a beat.
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
     refused: dict[int, tuple[Head, tuple[Refusal, ...]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
-        clock = max(state.clock, head.now // BEAT * BEAT)
-        moved = clock > state.clock
-        state.clock = clock
+        moved = head.now // BEAT * BEAT > state.clock
         if moved:
+            decisions.extend(missing(state, head.position))
+            let_pass(state, head.now // BEAT * BEAT)
             decisions.extend(make_room(state, head.position))
         admitted = admit(state, arrivals, first, last, moved)
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
-        if moved:
-            decisions.extend(missing(state, head.position))
         windows = assess(state, admitted.closed)
         decisions.extend(decide(state, windows, arrivals.heads))
         scored.append(windows)

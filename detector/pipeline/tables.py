@@ -5,7 +5,14 @@ A *source* is one instance's view of one series. Times are Unix milliseconds UTC
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
+
+Table: TypeAlias = npt.NDArray[np.void]
+Record: TypeAlias = Any
+"""One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
 OPEN_WINDOWS = 8
 LIVE_WINDOWS = 10

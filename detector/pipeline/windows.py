@@ -10,13 +10,14 @@ that nothing arrived for is passed over once the lateness has gone by.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.domain.aggregate import Floats, Integers, Kind, Result
-from detector.pipeline.tables import LIVE_WINDOWS, OPEN_WINDOWS
+from detector.pipeline.closing import close, close_ready, oldest
+from detector.pipeline.tables import LIVE_WINDOWS, OPEN_WINDOWS, Record, Table
 from models.compiled import jit
 
 ACCEPTED, DUPLICATE, LATE, GAP = (int(r) for r in (Result.ACCEPTED, Result.DUPLICATE, Result.LATE, Result.GAP))
@@ -33,10 +34,6 @@ MOST_PER_STEP = 60
 AHEAD_WINDOWS = OPEN_WINDOWS - 2
 """So many open windows may lie ahead of the clock; the rest is for those whose clocks are right."""
 ONE = np.uint64(1)
-
-Table: TypeAlias = npt.NDArray[np.void]
-Record: TypeAlias = Any
-"""One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
 
 @jit
@@ -88,7 +85,7 @@ def advance(
         if head.sweep:
             for s in range(used):
                 if series[s].active and _in_scope(series[s], head.service):
-                    m = _close_ready(series[s], sources, s, head.clock, h, closed, m)
+                    m = close_ready(series[s], sources, s, head.clock, h, closed, m)
         for i in range(head.first, head.last):
             if rows[i] < 0:
                 continue
@@ -111,7 +108,7 @@ def advance(
                     )
                 else:
                     _add(state, slot, head.window, counts[i], sums[i])
-                m = _close_ready(state, sources, s, head.clock, h, closed, m)
+                m = close_ready(state, sources, s, head.clock, h, closed, m)
             results[i] = verdict
     return m
 
@@ -148,27 +145,18 @@ def _find(state: Record, begin: int) -> int:
 
 
 @jit
-def _oldest(state: Record) -> int:
-    best = 0
-    for slot in range(1, state.open):
-        if state.start[slot] < state.start[best]:
-            best = slot
-    return best
-
-
-@jit
 def _make_room(
     state: Record, sources: Table, s: int, begin: int, clock: int, h: int, closed: Table, m: int
 ) -> tuple[int, int]:
     """Close the oldest window where a new one finds no room, unless the new one comes too late or too early."""
     if state.open < (OPEN_WINDOWS if begin <= clock else AHEAD_WINDOWS):
         return ACCEPTED, m
-    slot = _oldest(state)
+    slot = oldest(state)
     if begin < state.start[slot]:
         return LATE, m
     if begin > clock and state.reported[slot] < state.live:
         return AHEAD, m
-    return ACCEPTED, _close(state, sources, s, slot, h, closed, m)
+    return ACCEPTED, close(state, sources, s, slot, h, closed, m)
 
 
 @jit
@@ -257,59 +245,3 @@ def _count_up(
     source.total = total
     source.integer = integer
     return ACCEPTED
-
-
-@jit
-def _close_ready(state: Record, sources: Table, s: int, clock: int, h: int, closed: Table, m: int) -> int:
-    while state.open > 0:
-        slot = _oldest(state)
-        begin = state.start[slot]
-        due = begin <= state.closed_until or clock > begin + state.step
-        full = state.reported[slot] >= state.live or clock > state.deadline[slot]
-        if not (due and full):
-            break
-        m = _close(state, sources, s, slot, h, closed, m)
-    return m
-
-
-@jit
-def _close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Table, m: int) -> int:
-    """Move the watermark past the open window, and emit its value if it has one."""
-    begin = state.start[slot]
-    if state.covered[slot] > 0:
-        if state.windows > 0:
-            state.longest_gap = max(state.longest_gap, (begin - state.last_value) // state.step)
-        state.windows += 1
-        state.last_value = begin + state.step
-        state.told_missing = False
-        closed[m].series = s
-        closed[m].head = h
-        closed[m].start = begin
-        if state.kind == GAUGE:
-            closed[m].value = state.total[slot] / state.count[slot]
-        else:  # a source that restarted is taken to have gone on like the others
-            closed[m].value = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
-        m += 1
-    state.closed_until = begin + state.step
-    last = state.open - 1
-    state.start[slot] = state.start[last]
-    state.deadline[slot] = state.deadline[last]
-    state.reported[slot] = state.reported[last]
-    state.sources[slot] = state.sources[last]
-    state.covered[slot] = state.covered[last]
-    state.count[slot] = state.count[last]
-    state.total[slot] = state.total[last]
-    state.open = last
-    state.live = _living(state, sources)
-    return m
-
-
-@jit
-def _living(state: Record, sources: Table) -> int:
-    live = 0
-    row = state.first_source
-    while row >= 0:
-        if sources[row].newest >= state.closed_until - LIVE_WINDOWS * state.step:
-            live += 1
-        row = sources[row].next
-    return live

@@ -132,7 +132,7 @@ async def alerts_stream(url: str) -> list[str]:
     client = await connect(url)
     js = client.jetstream()
     count = (await js.stream_info("ALERTS")).state.messages
-    found = []
+    found: list[str] = []
     subscription = await js.subscribe("alerts.>", ordered_consumer=True)
     while len(found) < count:
         message = await subscription.next_msg(10)

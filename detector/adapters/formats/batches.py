@@ -23,6 +23,8 @@ MSGPACK = "application/msgpack"
 VERSION = 1
 KINDS = {"gauge": Kind.GAUGE, "sum": Kind.SUM, "cumulative": Kind.CUMULATIVE}
 UNKNOWN_KIND = 255
+LATEST = 2**62
+"""Larger time stamps fit no column; nanoseconds do, so that their unit can be guessed."""
 
 
 class Aggregate(msgspec.Struct, gc=False):
@@ -206,7 +208,7 @@ def _one_by_one(kind: str, body: bytes) -> tuple[LooseEnvelope, list[Indexed], l
 def _aggregate(item: Any) -> Aggregate:
     labels = item.pop("labels", None) if isinstance(item, dict) else None
     aggregate = msgspec.convert(item, Aggregate)
-    if labels:
+    if labels is not None:
         aggregate.labels = msgspec.Raw(msgspec.msgpack.encode(labels))
     return aggregate
 
@@ -214,12 +216,9 @@ def _aggregate(item: Any) -> Aggregate:
 def _window(envelope: Envelope | LooseEnvelope) -> int:
     if not 0.001 <= envelope.seconds <= 86_400:
         raise Undecodable("bad_batch", f"seconds is {envelope.seconds}; send .001 to 86400")
-    window = round(envelope.seconds * 1000)
-    if envelope.start % window:
-        raise Undecodable(
-            "bad_timestamp", f"start {envelope.start} is no multiple of the window of {window} ms; align it"
-        )
-    return window
+    if abs(envelope.start) > LATEST:
+        raise Undecodable("bad_timestamp", "start is no time stamp; send Unix milliseconds")
+    return round(envelope.seconds * 1000)
 
 
 def _columns(heads: list[Head], head: Any, indices: Any, rows: Sequence[Aggregate]) -> Arrivals:
@@ -261,7 +260,7 @@ def _columns(heads: list[Head], head: Any, indices: Any, rows: Sequence[Aggregat
         maxima=maxima[keep],
         totals=np.array([t if e else 0 for t, e in zip(totals, exact, strict=True)], np.uint64)[keep],
         exact=exact[keep],
-        since=np.array([min(max(a.since, 0), 2**62) for a in rows], np.int64),
+        since=np.array([min(max(a.since, 0), LATEST) for a in rows], np.int64),
         indices=indices[keep],
     )
 
@@ -270,7 +269,7 @@ def _refuse(
     heads: list[Head], head: Any, indices: Any, rows: Sequence[Aggregate], bad: Any, reason: str, detail: str
 ) -> None:
     for row in np.flatnonzero(bad):
-        where, a = int(head[row]), rows[row]
+        where, a = int(head[row]), rows[int(row)]
         refusal = Refusal(int(indices[row]), reason, f"{a.metric[:200]} ({a.kind[:40]}): {detail}")
         heads[where] = replace(heads[where], refused=(*heads[where].refused, refusal))
 

@@ -77,7 +77,8 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
         reason = str(observer.last or error) or type(error).__name__
-        await disconnect(client)
+        with contextlib.suppress(AssertionError):  # the client's own, where the address was no address
+            await disconnect(client)
         raise BusError(
             f"NATS at {', '.join(servers)} could not be reached within {deadline:g} s: {reason}; "
             "check nats.url, its user and password, and that the server runs"

@@ -1,0 +1,76 @@
+"""When a window closes, and what value it closes with."""
+
+from __future__ import annotations
+
+from detector.domain.aggregate import Kind
+from detector.pipeline.tables import LIVE_WINDOWS, Record, Table
+from models.compiled import jit
+
+GAUGE = int(Kind.GAUGE)
+
+
+@jit
+def oldest(state: Record) -> int:
+    """Return the place of the oldest open window; there must be one."""
+    best = 0
+    for slot in range(1, state.open):
+        if state.start[slot] < state.start[best]:
+            best = slot
+    return best
+
+
+@jit
+def close_ready(state: Record, sources: Table, s: int, clock: int, h: int, closed: Table, m: int) -> int:
+    """Close, oldest first, what is complete or overdue; returns how many windows `closed` holds then."""
+    while state.open > 0:
+        slot = oldest(state)
+        begin = state.start[slot]
+        due = begin <= state.closed_until or clock > begin + state.step
+        full = state.reported[slot] >= state.live or clock > state.deadline[slot]
+        if not (due and full):
+            break
+        m = close(state, sources, s, slot, h, closed, m)
+    return m
+
+
+@jit
+def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Table, m: int) -> int:
+    """Move the watermark past the open window, and emit its value if it has one."""
+    begin = state.start[slot]
+    if state.covered[slot] > 0:
+        if state.windows > 0:
+            state.longest_gap = max(state.longest_gap, (begin - state.last_value) // state.step)
+        state.windows += 1
+        state.last_value = begin + state.step
+        state.told_missing = False
+        closed[m].series = s
+        closed[m].head = h
+        closed[m].start = begin
+        if state.kind == GAUGE:
+            closed[m].value = state.total[slot] / state.count[slot]
+        else:  # a source that restarted is taken to have gone on like the others
+            closed[m].value = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
+        m += 1
+    state.closed_until = begin + state.step
+    last = state.open - 1
+    state.start[slot] = state.start[last]
+    state.deadline[slot] = state.deadline[last]
+    state.reported[slot] = state.reported[last]
+    state.sources[slot] = state.sources[last]
+    state.covered[slot] = state.covered[last]
+    state.count[slot] = state.count[last]
+    state.total[slot] = state.total[last]
+    state.open = last
+    state.live = _living(state, sources)
+    return m
+
+
+@jit
+def _living(state: Record, sources: Table) -> int:
+    live = 0
+    row = state.first_source
+    while row >= 0:
+        if sources[row].newest >= state.closed_until - LIVE_WINDOWS * state.step:
+            live += 1
+        row = sources[row].next
+    return live
