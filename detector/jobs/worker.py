@@ -70,7 +70,7 @@ class Worker:
     ) -> None:
         self.metrics = metrics
         self.totals: Counter[str] = Counter()
-        self.series = 0
+        self.series = self.signals = 0
         self.trouble: str | None = "starting"
         self._store = store
         self._bus = NatsBus(client)
@@ -244,7 +244,9 @@ class Worker:
             m.silence.labels(p.number).set(_silence(p, now))
             if p.state.clock:
                 m.lag.labels(p.number).set(max(0.0, time.time() - p.state.clock / 1000))
-        self.totals, self.series = totals, sum(len(p.state.directory) for p in held)
+        self.totals = totals
+        self.series = sum(len(p.state.directory) for p in held)
+        self.signals = sum(p.state.directory.watched for p in held)
         for name in RESULT_NAMES:
             m.aggregates.labels(name).set(totals[name])
         for name, count in totals.items():
@@ -252,7 +254,7 @@ class Worker:
                 m.refused.labels(name.partition(":")[2]).set(count)
         m.windows.set(totals["learned"])
         m.series.set(self.series)
-        m.signals.set(sum(p.state.directory.watched for p in held))
+        m.signals.set(self.signals)
 
 
 def _apply_all(taken: list[tuple[Partition, list[Message]]]) -> list[Applied]:

@@ -70,7 +70,7 @@ def _living(state: Record, sources: Table) -> int:
     live = 0
     row = state.first_source
     while row >= 0:
-        if sources[row].newest >= state.closed_until - LIVE_WINDOWS * state.step:
+        if sources[row].window > 0 and sources[row].newest >= state.closed_until - LIVE_WINDOWS * state.step:
             live += 1
         row = sources[row].next
     return live

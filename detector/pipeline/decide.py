@@ -159,7 +159,7 @@ def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, 
 def _evidence(
     state: PartitionState, number: int, finding: Finding, scored: Scored, row: int, position: int
 ) -> dict[str, Any]:
-    """What recomputes the figures of a window: the state before the first window kept, and the windows since."""
+    """Gather what recomputes the figures of a window: the state before the first one kept, and those since."""
     bank, score = state.banks[state.bank_of[number]], scored.score[row]
     return {
         "position": position,

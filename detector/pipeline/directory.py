@@ -1,16 +1,8 @@
-"""Who is who: from (metric, label bytes) as sent to rows of the tables, within fixed limits.
-
-A label that holds a request id makes a new series with every message. Therefore series are limited, per
-metric of a service and in all. Beyond a limit the oldest series that has not proved itself goes, and only
-then the least recently used one; a series has proved itself after `PROVEN` windows. Within one beat the
-limits may be exceeded up to twice; what comes beyond that is refused.
-"""
+"""Who is who: from (metric, label bytes) as sent to rows of the tables, within fixed limits."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,39 +10,20 @@ import numpy.typing as npt
 from detector.domain.aggregate import Kind
 from detector.domain.series import Series, Signal, canonical_labels
 from detector.errors import Undecodable
+from detector.pipeline.crowd import Crowd
+from detector.pipeline.crowd import Limits as Limits
 from detector.pipeline.roster import Roster
-from detector.pipeline.tables import SERIES, SOURCE, grown
+from detector.pipeline.tables import LIVE_WINDOWS, SERIES, SOURCE, grown, start_series, start_source
 
-PROVEN = 30
-LONGEST_METRIC = 512
-LONGEST_LABELS = 8192
+LONGEST_METRIC, LONGEST_LABELS = 512, 8192
+MOST_ALIASES = 8
+"""Ways of writing the labels of one source that are remembered; more of them are decoded each time."""
 STATISTICS = ("mean", "rate")
 STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
 REPLAY_PREFIX = "replay-"
 
 Key = tuple[str, bytes]
 Labels = Callable[[bytes], dict[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one partition may hold.
-
-    Attributes
-    ----------
-    series_per_metric : int
-        Of one metric of one service.
-    series : int
-        In all; with their sources and signals about 4 KiB each.
-    """
-
-    series_per_metric: int = 10_000
-    series: int = 50_000
-
-    @property
-    def sources(self) -> int:
-        """Instances times series; beyond it aggregates of new sources are refused."""
-        return 8 * self.series
 
 
 class Directory:
@@ -89,9 +62,7 @@ class Directory:
         self._free_series: list[int] = []
         self._free_sources: list[int] = []
         self._free_signals: list[int] = []
-        self._unproven: OrderedDict[int, None] = OrderedDict()
-        self._of_metric: dict[tuple[int, str], OrderedDict[int, None]] = {}
-        self._crowded: set[tuple[int, str]] = set()
+        self._crowd = Crowd(limits)
 
     def __len__(self) -> int:
         return len(self._series_rows)
@@ -120,7 +91,7 @@ class Directory:
 
     def aliases(self, service: int, instance: str) -> dict[Key, int]:
         """Return the sources of one instance by metric and label bytes as sent: the look-up of the hot path."""
-        return self._aliases.setdefault((service, instance), {})
+        return self._aliases.get((service, instance), {})
 
     def source(
         self,
@@ -160,25 +131,28 @@ class Directory:
         source = self._source_rows.get((row, instance))
         if source is None:
             source = self._add_source(row, instance)
-        self.aliases(service, instance)[key] = source
-        self._aliases_of[source].append(((service, instance), key))
+        if len(self._aliases_of[source]) < MOST_ALIASES:
+            self._aliases.setdefault((service, instance), {})[key] = source
+            self._aliases_of[source].append(((service, instance), key))
         return source
 
     def crowded(self) -> Iterator[int]:
         """Name, one by one, the series that must go until the limits hold again; the caller removes each."""
-        while self._crowded:
-            key = self._crowded.pop()
-            while len(self._of_metric.get(key, ())) > self.limits.series_per_metric:
-                yield self._victim(self._of_metric[key])
-        while len(self._series_rows) > self.limits.series:
-            yield self._victim(self._unproven)
+        return self._crowd.excess(self.series)
 
-    def _victim(self, crowd: OrderedDict[int, None]) -> int:
-        for row in crowd:
-            if self.series[row]["windows"] < PROVEN:
-                return row
-        rows = np.array(list(crowd) or list(self._series_rows.values()), np.int64)
-        return int(rows[np.lexsort((rows, self.series["last_arrival"][rows]))[0]])
+    def forget_departed(self) -> None:
+        """Forget sources that are live no more, once half of the room is taken: instances come and go."""
+        if 2 * len(self._source_rows) <= self.limits.sources:
+            return
+        table = self.sources[: len(self.instances)]
+        closed, step = (self.series[name][table["series"]] for name in ("closed_until", "step"))
+        departed = (table["window"] > 0) & (table["newest"] < closed - LIVE_WINDOWS * step)
+        for row in np.unique(table["series"][departed]):
+            sources = self._sources_of(int(row))
+            self._link(int(row), [source for source in sources if not departed[source]])
+            for source in sources:
+                if departed[source]:
+                    self._drop_source(int(row), source)
 
     def signal(self, number: int) -> Signal:
         """Return a signal in use."""
@@ -210,8 +184,7 @@ class Directory:
             free_series=self._free_series,
             free_sources=self._free_sources,
             free_signals=self._free_signals,
-            unproven=list(self._unproven),
-            of_metric=[list(rows) for rows in self._of_metric.values()],
+            came=list(self._crowd.all),
             fresh=self.fresh,
         )
 
@@ -224,16 +197,13 @@ class Directory:
         self.signal_of = np.frombuffer(roster.signal_of, np.int32).reshape(-1, len(STATISTICS)).copy()
         self._free_series, self._free_sources = roster.free_series, roster.free_sources
         self._free_signals = roster.free_signals
-        self._unproven = OrderedDict.fromkeys(roster.unproven)
         self._service_rows = {key: row for row, key in enumerate(self.services)}
-        for row, named in enumerate(self.names):
+        for row in roster.came:
+            named = self.names[row]
             if named is not None:
                 service = int(self.series[row]["service"])
                 self._series_rows[service, named.metric, named.labels] = row
-        for rows in roster.of_metric:
-            named = self.names[rows[0]]
-            if named is not None:
-                self._of_metric[int(self.series[rows[0]]["service"]), named.metric] = OrderedDict.fromkeys(rows)
+                self._crowd.add(row, (service, named.metric))
         free = set(self._free_sources)
         for source, instance in enumerate(self.instances):
             if source not in free:
@@ -249,8 +219,7 @@ class Directory:
         unit: str,
         head: tuple[int, int],
     ) -> int:
-        of_metric = self._of_metric.setdefault((service, metric), OrderedDict())
-        if len(of_metric) >= 2 * self.limits.series_per_metric or len(self._series_rows) >= 2 * self.limits.series:
+        if self._crowd.full((service, metric)):
             raise Undecodable("too_many_series", f"of {metric}; does a label hold an id?")
         row = self._free_series.pop() if self._free_series else len(self.names)
         self.series = grown(self.series, row + 1)
@@ -261,26 +230,13 @@ class Directory:
         named = Series(tenant, name, metric, pairs)
         self.names[row : row + 1] = [named]
         self._series_rows[service, metric, pairs] = row
-        self._unproven[row] = None
-        of_metric[row] = None
-        if len(of_metric) > self.limits.series_per_metric:
-            self._crowded.add((service, metric))
-        self._start(row, service, kind, tenant.startswith(REPLAY_PREFIX), head)
+        self._crowd.add(row, (service, metric))
+        start, window = head
+        replayed = tenant.startswith(REPLAY_PREFIX)
+        step = window if replayed else window * max(1, -(-self.min_step // window))
+        start_series(self.series, row, service, int(kind), replayed, step, start - start % step)
         self._add_signal(row, Signal(named, STATISTICS[STATISTIC_OF[kind]], _unit(unit, kind)), STATISTIC_OF[kind])
         return row
-
-    def _start(self, row: int, service: int, kind: Kind, replayed: bool, head: tuple[int, int]) -> None:
-        start, window = head
-        step = window if replayed else window * max(1, -(-self.min_step // window))
-        state = self.series[row : row + 1]
-        state[:] = np.zeros(1, SERIES)
-        state["active"] = True
-        state["replayed"] = replayed
-        state["kind"] = kind
-        state["service"] = service
-        state["step"] = step
-        state["closed_until"] = start - start % step
-        state["first_source"] = -1
 
     def _add_signal(self, row: int, signal: Signal, statistic: int) -> None:
         number = self._free_signals.pop() if self._free_signals else len(self.signals)
@@ -296,13 +252,30 @@ class Directory:
         self.instances[source : source + 1] = [instance]
         self._source_rows[row, instance] = source
         self._aliases_of[source] = []
-        state = self.sources[source : source + 1]
-        state[:] = np.zeros(1, SOURCE)
-        state["series"] = row
-        state["next"] = self.series[row]["first_source"]
-        state["counted"] = -1
+        start_source(self.sources, source, row, int(self.series[row]["first_source"]))
         self.series[row]["first_source"] = source
         return source
+
+    def _sources_of(self, row: int) -> list[int]:
+        sources = []
+        source = int(self.series[row]["first_source"])
+        while source >= 0:
+            sources.append(source)
+            source = int(self.sources[source]["next"])
+        return sources
+
+    def _link(self, row: int, sources: list[int]) -> None:
+        self.series[row]["first_source"] = sources[0] if sources else -1
+        self.sources["next"][sources] = [*sources[1:], -1][: len(sources)]
+
+    def _drop_source(self, row: int, source: int) -> None:
+        for scope, key in self._aliases_of.pop(source):
+            del self._aliases[scope][key]
+            if not self._aliases[scope]:
+                del self._aliases[scope]
+        del self._source_rows[row, self.instances[source]]
+        self.sources[source]["window"] = 0
+        self._free_sources.append(source)
 
     def remove(self, row: int) -> None:
         """Forget a series, its sources and its signals."""
@@ -310,24 +283,14 @@ class Directory:
         if named is None:
             return
         service = int(self.series[row]["service"])
-        source = int(self.series[row]["first_source"])
-        while source >= 0:
-            for scope, key in self._aliases_of.pop(source):
-                del self._aliases[scope][key]
-                if not self._aliases[scope]:
-                    del self._aliases[scope]
-            del self._source_rows[row, self.instances[source]]
-            self._free_sources.append(source)
-            source = int(self.sources[source]["next"])
+        for source in self._sources_of(row):
+            self._drop_source(row, source)
         for signal in self.signals_of(row):
             self.signals[signal] = None
             self._free_signals.append(signal)
         self.signal_of[row] = -1
         del self._series_rows[service, named.metric, named.labels]
-        self._of_metric[service, named.metric].pop(row)
-        if not self._of_metric[service, named.metric]:
-            del self._of_metric[service, named.metric]
-        self._unproven.pop(row, None)
+        self._crowd.remove(row, (service, named.metric))
         self.names[row] = None
         self.series[row]["active"] = False
         self._free_series.append(row)

@@ -22,8 +22,7 @@ class Roster:
         The tables as they lie in memory, little-endian.
     free_series, free_sources, free_signals : list of int
         Rows to use again.
-    unproven : list of int
-    of_metric : list of list of int
+    came : list of int
         Series in the order in which they came: what limits go by.
     fresh : list of (int, int)
     """
@@ -38,6 +37,5 @@ class Roster:
     free_series: list[int]
     free_sources: list[int]
     free_signals: list[int]
-    unproven: list[int]
-    of_metric: list[list[int]]
+    came: list[int]
     fresh: list[tuple[int, int]]

@@ -65,7 +65,7 @@ def returned(state: PartitionState, closed: np.ndarray, heads: list[Head]) -> It
 
 
 def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
-    """Let series go where a limit is exceeded, and close their alerts: nobody could resolve them later."""
+    """Let series and sources go where a limit is exceeded; alerts are closed, nobody could resolve them later."""
     directory = state.directory
     for row in directory.crowded():
         open_alerts = [state.missing.pop(row, None)]
@@ -79,6 +79,7 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
                 yield Decision(position, -1, resolve(alert, end - step, end))
         directory.remove(row)
         state.counts["evicted"] += 1
+    directory.forget_departed()
 
 
 def _missing(state: PartitionState, row: int, position: int) -> Alert:

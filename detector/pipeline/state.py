@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from detector.domain.alert import Alert
-from detector.pipeline.directory import Directory, Labels, Limits
+from detector.pipeline.crowd import Limits
+from detector.pipeline.directory import Directory, Labels
 from models import ScoringBank
 
 

@@ -91,3 +91,25 @@ def grown(table: np.ndarray, capacity: int) -> np.ndarray:
     larger = np.zeros(max(capacity, 2 * len(table), 16), table.dtype)
     larger[: len(table)] = table
     return larger
+
+
+def start_series(table: Table, row: int, service: int, kind: int, replayed: bool, step: int, closed_until: int) -> None:
+    """Make `row` a series that has seen nothing; `step` and `closed_until` are milliseconds."""
+    table[row] = np.zeros((), SERIES)
+    state = table[row]
+    state["active"] = True
+    state["replayed"] = replayed
+    state["kind"] = kind
+    state["service"] = service
+    state["step"] = step
+    state["closed_until"] = closed_until
+    state["first_source"] = -1
+
+
+def start_source(table: Table, row: int, series: int, following: int) -> None:
+    """Make `row` a source that has sent nothing, ahead of the source `following` of its series."""
+    table[row] = np.zeros((), SOURCE)
+    state = table[row]
+    state["series"] = series
+    state["next"] = following
+    state["counted"] = -1

@@ -95,11 +95,15 @@ def advance(
             state.last_arrival = head.now
             verdict = _judge(state, source, head.start, head.window) if state.kind == kinds[i] else KIND_CHANGED
             begin = head.start - head.start % state.step
+            if verdict == ACCEPTED and head.start < state.closed_until:
+                verdict = LATE
+                if head.clock <= begin + 2 * state.step:  # the next window is worth waiting for this source
+                    _hear(state, source, head.start, head.window)
             if verdict == ACCEPTED and _find(state, begin) < 0:
                 verdict, m = _make_room(state, sources, s, begin, head.clock, h, closed, m)
             if verdict == ACCEPTED:
                 slot = _open(state, begin, head.clock)
-                verdict = _report(state, source, slot, begin, head.start, head.window)
+                _report(state, source, slot, begin, head.start, head.window)
                 if kinds[i] == GAUGE and counts[i] == 0.0:
                     verdict = GAP
                 elif kinds[i] == CUMULATIVE:
@@ -120,7 +124,7 @@ def _in_scope(state: Record, service: int) -> bool:
 
 @jit
 def _judge(state: Record, source: Record, start: int, window: int) -> int:
-    """Duplicate, late or fit to use, from what this source sent before."""
+    """Duplicate or fit to use, from what this source sent before; late where that can't be told any more."""
     if window > state.step:
         return TOO_LONG
     if state.step % window != 0 or state.step // window > MOST_PER_STEP:
@@ -132,8 +136,8 @@ def _judge(state: Record, source: Record, start: int, window: int) -> int:
         if age >= 0 and (source.seen >> np.uint64(age)) & ONE:
             return DUPLICATE
     elif source.window > 0 and start < source.newest + source.window:
-        return LATE  # it changed its window: what it sent before can't be told apart any more
-    return LATE if start < state.closed_until else ACCEPTED
+        return LATE  # it changed its window, and this overlaps with what it sent before
+    return ACCEPTED
 
 
 @jit
@@ -177,15 +181,15 @@ def _open(state: Record, begin: int, clock: int) -> int:
 
 
 @jit
-def _report(state: Record, source: Record, slot: int, begin: int, start: int, window: int) -> int:
-    """Note that the source has sent [start, start + window), a part of the open window."""
-    if source.window == 0 or source.newest < state.closed_until - LIVE_WINDOWS * state.step:
+def _hear(state: Record, source: Record, start: int, window: int) -> None:
+    """Note that the source has sent [start, start + window), and that it lives."""
+    alive = state.closed_until - LIVE_WINDOWS * state.step
+    if start >= alive and (source.window == 0 or source.newest < alive):
         state.live += 1  # new, or back after a long silence
     if source.window != window:
         source.window = window
         source.newest = start - window
         source.seen = np.uint64(0)
-    state.sources[slot] += 1 if _parts(source, begin, state.step) == 0 else 0
     ahead = (start - source.newest) // window
     if ahead > 0:
         source.seen = source.seen << np.uint64(ahead) if ahead < 64 else np.uint64(0)
@@ -193,9 +197,16 @@ def _report(state: Record, source: Record, slot: int, begin: int, start: int, wi
         source.newest = start
     else:
         source.seen |= ONE << np.uint64(-ahead)
+
+
+@jit
+def _report(state: Record, source: Record, slot: int, begin: int, start: int, window: int) -> None:
+    """Note that the source has sent [start, start + window), a part of the open window."""
+    new = source.window != window or _parts(source, begin, state.step) == 0
+    _hear(state, source, start, window)
+    state.sources[slot] += 1 if new else 0
     whole = (ONE << np.uint64(state.step // window)) - ONE
     state.reported[slot] += 1 if _parts(source, begin, state.step) == whole else 0
-    return ACCEPTED
 
 
 @jit

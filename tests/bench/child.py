@@ -12,6 +12,8 @@ from typing import Any
 
 import psutil
 
+from tests.waiting import until
+
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 
@@ -29,9 +31,7 @@ class Child:
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe, stderr=log)
         try:
-            async with asyncio.timeout(START_SECONDS):
-                while not await self.ask("ready"):
-                    await asyncio.sleep(0.05)
+            await until(lambda: self.ask("ready"), START_SECONDS, "the contestant did not get ready")
         except BaseException:
             self._running.kill()
             raise
@@ -72,7 +72,7 @@ class Child:
                 latest, moved = applied, time.monotonic()
             if time.monotonic() - moved > patience:
                 raise RuntimeError(f"applied {applied} of {count} and stopped: {self._log.read_text()[-2000:]}")
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.01)
 
     def resident(self) -> int:
         """Bytes of memory now."""

@@ -5,32 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from detector.adapters.formats.batches import JSON, MSGPACK, encode
 from detector.adapters.nats import subjects
-from detector.adapters.nats.acks import Acks
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.ports import Outgoing
 from tests.bench.child import Child, cpu_seconds
-from tests.bench.feed import (
-    INSTANCE, MOST_WINDOWS, STEP_MS, STEP_SECONDS, TENANT, Feed, first_window, route_number, spread_anomalies,
-)  # fmt: skip
+from tests.bench.feed import INSTANCE, MOST_WINDOWS, STEP_SECONDS, TENANT, Feed, first_window, spread_anomalies
 from tests.bench.naive_service import SUBJECT
+from tests.bench.wire import Pack, Producer, Sightings
+from tests.waiting import until
 
 OVER_NATS = 4
 """Windows of history that a naive service gets by message, to warm up the way; the rest it learns by itself."""
 QUIET_SECONDS = 1.0
+ASK_SECONDS = 0.02
+"""Under load a contestant is asked no more often, so that it does not pay for the answers."""
 ANOMALOUS = 0.012
-
-Pack = Callable[[Feed, int], list[Outgoing]]
 
 
 @dataclass(frozen=True)
@@ -66,6 +63,10 @@ class Size:
     window_seconds: float
     seconds: float
     aggregates: int | None
+
+    def enough(self, aggregates: int, seconds: float) -> bool:
+        """Whether the load has lasted."""
+        return seconds >= self.seconds if self.aggregates is None else aggregates >= self.aggregates
 
 
 @dataclass(frozen=True)
@@ -104,34 +105,93 @@ def _batched(content_type: str) -> Pack:
 
 
 CONTESTANTS = (
-    Contestant("naive, GaussianScorer", "gaussian", _one_by_one, 2_000, 2_000),
-    Contestant("naive, HalfSpaceTrees", "trees", _one_by_one, 2_000, 30),
-    Contestant("Detector, JSON", "", _batched(JSON), 50_000, 5_000),
-    Contestant("Detector, MessagePack", "", _batched(MSGPACK), 50_000, 5_000),
+    Contestant("River Gaussian", "gaussian", _one_by_one, 2_000, 2_000),
+    Contestant("River trees", "trees", _one_by_one, 2_000, 30),
+    Contestant("Detector JSON", "", _batched(JSON), 50_000, 5_000),
+    Contestant("Detector MessagePack", "", _batched(MSGPACK), 50_000, 5_000),
 )
 
 
-@dataclass
-class Sightings:
-    """Alerts as they are heard, and when the anomalies behind them were sent."""
+async def compete(contestant: Contestant, size: Size, folder: Path) -> Figures:
+    """Run one round: history, the anomalies at a fixed pace, sustained load, then new series for the memory."""
+    paced = range(size.history, size.history + size.paced)
+    feed = Feed("shop", size.series, first_window(), spread_anomalies(size.series, paced, ANOMALOUS))
+    async with EmbeddedServer(folder / "nats") as broker:
+        client = await connect(broker.url, name="bench")
+        try:
+            async with Child(*_command(contestant, size, feed, broker.url, folder), folder / "service.log") as child:
+                producer = Producer(client, contestant.pack)
+                for window in range(size.history - OVER_NATS if contestant.model else 0, size.history):
+                    await producer.send(feed, window)
+                await child.until_applied(producer.aggregates)
+                sightings = await _paced(client, producer, child, feed, paced, size.window_seconds)
+                load = await _load(producer, child, broker, feed, contestant.backlog, paced.stop, size)
+                resident = await _crowd(producer, child, contestant.crowd, feed)
+                state = float(await child.ask("state"))
+                await producer.settled()
+        finally:
+            await disconnect(client)
+    delays = 1000 * np.array(list(sightings.delays.values()) or [np.nan])
+    return Figures(
+        *load,
+        p50_ms=float(np.percentile(delays, 50)),
+        p99_ms=float(np.percentile(delays, 99)),
+        injected=sum(len(chosen) for chosen in feed.anomalies.values()),
+        found=len(sightings.delays),
+        false=sightings.false,
+        paced=len(paced) * feed.series,
+        resident_bytes=resident,
+        state_bytes=state,
+    )
 
-    feed: Feed
-    paced: range
-    sent: dict[int, float] = field(default_factory=dict)
-    """By window: seconds just before its message, or the first of them, was published."""
-    delays: dict[tuple[int, int], float] = field(default_factory=dict)
-    """By injected series and window."""
-    false: int = 0
-    latest: float = 0.0
 
-    async def hear(self, message: Msg) -> None:
-        now = self.latest = time.perf_counter()
-        alert = json.loads(message.data)
-        series = route_number(alert["series"]["labels"])
-        window = (alert["window_start"] - self.feed.first) // STEP_MS
-        if window not in self.paced or alert["state"] != "firing":
-            return
-        if series in self.feed.anomalies[window]:
-            self.delays.setdefault((series, window), now - self.sent[series, window])
-        elif alert["revision"] == 0:
-            self.false += 1
+def _command(contestant: Contestant, size: Size, feed: Feed, url: str, folder: Path) -> tuple[str, list[str]]:
+    if not contestant.model:
+        return "tests.bench.our_service", [url, str(folder)]
+    known = [feed.service, feed.series, feed.first, size.history - OVER_NATS]
+    return "tests.bench.naive_service", [url, str(folder), contestant.model, *map(str, known)]
+
+
+async def _paced(
+    client: Client, producer: Producer, child: Child, feed: Feed, paced: range, window_seconds: float
+) -> Sightings:
+    sightings = Sightings(feed, paced)
+    subscription = await client.subscribe("alerts.>", cb=sightings.hear)
+    await client.flush()
+    await producer.send_paced(feed, paced, window_seconds, sightings.sent)
+    await child.until_applied(producer.aggregates)
+    sightings.latest = time.perf_counter()
+    await until(lambda: time.perf_counter() - sightings.latest > QUIET_SECONDS, deadline=60.0)
+    await subscription.unsubscribe()
+    return sightings
+
+
+async def _load(
+    producer: Producer, child: Child, broker: EmbeddedServer, feed: Feed, backlog: int, window: int, size: Size
+) -> tuple[float, float, float, float]:
+    """CPU of service, broker and producer, microseconds an aggregate, and aggregates a second."""
+    processes = (child.cpu_seconds, lambda: cpu_seconds(broker.pid), time.process_time)
+    before, sent, applied = [seconds() for seconds in processes], producer.aggregates, producer.aggregates
+    begin = time.perf_counter()
+    while window < MOST_WINDOWS and not size.enough(producer.aggregates - sent, time.perf_counter() - begin):
+        if producer.aggregates - applied > backlog:
+            applied = await child.ask("applied")
+            await asyncio.sleep(ASK_SECONDS)
+            continue
+        await producer.send(feed, window)
+        window += 1
+    await child.until_applied(producer.aggregates)
+    elapsed, count = time.perf_counter() - begin, producer.aggregates - sent
+    cpu = [1e6 * (seconds() - start) / count for seconds, start in zip(processes, before, strict=True)]
+    return cpu[0], cpu[1], cpu[2], count / elapsed
+
+
+async def _crowd(producer: Producer, child: Child, crowd: int, feed: Feed) -> float:
+    """Memory that grew with new series, bytes a signal."""
+    before = child.resident()
+    for first in range(0, crowd, feed.series):
+        few = Feed(f"crowd-{first}", min(feed.series, crowd - first), feed.first)
+        for window in range(2):
+            await producer.send(few, window)
+    await child.until_applied(producer.aggregates)
+    return (child.resident() - before) / crowd

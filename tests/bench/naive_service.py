@@ -130,7 +130,9 @@ class NaiveService:
     def _store(self, message: dict[str, Any], value: float, score: float) -> None:
         row = {name: message[name] for name in ("service", "metric", "labels")}
         with self._engine.begin() as connection:
-            connection.execute(alerts.insert(), {**row, "window_start": message["start"], "value": value, "score": score})
+            connection.execute(
+                alerts.insert(), {**row, "window_start": message["start"], "value": value, "score": score}
+            )
 
     async def _publish(self, message: dict[str, Any], value: float, score: float) -> None:
         alert = {

@@ -194,6 +194,7 @@ def _one_by_one(kind: str, body: bytes) -> tuple[LooseEnvelope, list[Indexed], l
         raise Undecodable("not_json" if kind == JSON else "not_msgpack", str(error)[:200]) from None
     try:
         envelope = msgspec.convert(loose, LooseEnvelope)
+        envelope.instance.encode()  # Python's own parser takes half of a surrogate pair for text
     except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise Undecodable("bad_batch", str(error)[:200]) from None
     kept, refused = [], []
@@ -208,6 +209,7 @@ def _one_by_one(kind: str, body: bytes) -> tuple[LooseEnvelope, list[Indexed], l
 def _aggregate(item: Any) -> Aggregate:
     labels = item.pop("labels", None) if isinstance(item, dict) else None
     aggregate = msgspec.convert(item, Aggregate)
+    f"{aggregate.metric}{aggregate.kind}{aggregate.unit}".encode()
     if labels is not None:
         aggregate.labels = msgspec.Raw(msgspec.msgpack.encode(labels))
     return aggregate

@@ -17,12 +17,12 @@ from detector.pipeline.state import Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE
 from models import SCORE
 
-CODEC = 1
+CODEC = 2
 
 
 @dataclass
 class Body:
-    """Everything `PartitionState` holds but its plan."""
+    """Everything `PartitionState` holds but its plan; models by signal."""
 
     position: int
     clock: int
@@ -32,7 +32,7 @@ class Body:
     missing: dict[int, Alert]
     counts: dict[str, int]
     roster: Roster
-    banks: list[tuple[int, bytes]]
+    models: list[tuple[int, bytes]]
 
 
 class Envelope(msgspec.Struct):
@@ -64,7 +64,7 @@ def encode(state: PartitionState) -> bytes:
     -----
     About a second for 500 MiB; needs as much memory again while it runs.
     """
-    signals = len(state.directory.signals)
+    used = [signal for signal, named in enumerate(state.directory.signals) if named is not None]
     body = msgspec.msgpack.encode(
         Body(
             position=state.position,
@@ -75,7 +75,7 @@ def encode(state: PartitionState) -> bytes:
             missing=state.missing,
             counts=dict(state.counts),
             roster=state.directory.roster(),
-            banks=[(rows := min(signals, len(bank)), bank.snapshot(rows)) for bank in state.banks],
+            models=[(signal, state.banks[state.bank_of[signal]].state(signal)) for signal in used],
         )
     )
     return msgspec.msgpack.encode(Envelope(CODEC, schema(state), __version__, zlib.crc32(body), body))
@@ -110,11 +110,21 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
     try:
         body = msgspec.msgpack.decode(envelope.body, type=Body)
         state.directory.load(body.roster)
-        for bank, (rows, snapshot) in zip(state.banks, body.banks, strict=True):
-            bank.restore(snapshot, rows)
+        state.bank_of = body.bank_of
+        for signal, learned in reversed(body.models):  # the last first, so that banks grow once
+            _restore(state, signal, learned)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.clock, state.clocks = body.position, body.clock, body.clocks
-    state.bank_of, state.findings, state.missing = body.bank_of, body.findings, body.missing
-    state.counts = Counter(body.counts)
+    state.findings, state.missing, state.counts = body.findings, body.missing, Counter(body.counts)
     return state
+
+
+def _restore(state: PartitionState, signal: int, learned: bytes) -> None:
+    """Give a signal its model back, or a cold one where the settings name another model for its metric now."""
+    series = state.directory.signal(signal).series
+    bank = state.bank_for(series.metric)
+    state.banks[bank].add(signal, int(state.directory.series[state.directory.row_of(series)]["step"]))
+    if bank == state.bank_of[signal]:
+        state.banks[bank].load_state(signal, learned)
+    state.bank_of[signal] = bank

@@ -37,11 +37,13 @@ def faults(
     yield kinds > max(Kind), "unknown_kind", "send one of gauge, sum, cumulative"
     yield odd & ~empty, "not_finite", "NaN or infinite; leave out what was not measured"
     largest = np.fmax.reduce([np.abs(counts), np.abs(sums), np.abs(minima), np.abs(maxima)])
-    yield (largest > LARGEST) & ~empty, "out_of_range", f"a magnitude above {LARGEST:g}"
+    with np.errstate(over="ignore", invalid="ignore"):  # a product that is no number contradicts nothing
+        excessive = (largest > LARGEST) | gauge & (np.abs(sums) > LARGEST * counts)
+        slack = TOLERANCE * np.fmax(np.abs(sums), counts * np.fmax(np.abs(minima), np.abs(maxima)))
+        outside = (sums < counts * minima - slack) | (sums > counts * maxima + slack)
     yield counts < 0, "negative_count", "count must be 0 or more"
+    yield excessive & ~empty, "out_of_range", f"a magnitude above {LARGEST:g}"
     yield np.isnan(sums) & ~empty, "no_value", "neither value nor sum is a number"
     yield gauge & np.isnan(counts), "no_count", "a gauge with a sum needs its count"
-    yield minima > maxima, "min_above_max", "min must not exceed max"
-    slack = TOLERANCE * np.fmax(np.abs(sums), counts * np.fmax(np.abs(minima), np.abs(maxima)))
-    outside = (sums < counts * minima - slack) | (sums > counts * maxima + slack)
+    yield (minima > maxima) & ~empty, "min_above_max", "min must not exceed max"
     yield gauge & ~empty & outside, "sum_outside", "sum must lie within count times min and max"

@@ -1,0 +1,57 @@
+"""Measure Detector against a naive service, end to end; figures, never a gate."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from detector.app import set_up_logs
+from detector.config import Log
+from tests.bench.contest import CONTESTANTS, Figures, Size, compete
+from tests.bench.report import Results, print_markdown, print_table
+
+
+async def contest(rounds: int, size: Size) -> Results:
+    """Let the contestants take turns."""
+    results: dict[str, list[Figures]] = {contestant.name: [] for contestant in CONTESTANTS}
+    begin = time.monotonic()
+    for number in range(1, rounds + 1):
+        for contestant in CONTESTANTS:
+            passed = time.monotonic() - begin
+            print(f"{passed:4.0f} s  round {number} of {rounds}: {contestant.name}", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(prefix="detector-bench-") as folder:
+                results[contestant.name].append(await compete(contestant, size, Path(folder)))
+    print(f"{time.monotonic() - begin:4.0f} s  done", file=sys.stderr)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, help="turns of each service (3; quick: 1)")
+    parser.add_argument("--series", type=int, help="series, all in one message of Detector's (500; quick: 100)")
+    load = parser.add_mutually_exclusive_group()
+    load.add_argument("--seconds", type=float, default=None, help="how long the load lasts (4; quick: 2)")
+    load.add_argument("--aggregates", type=int, help="how long the load lasts, counted in aggregates instead")
+    parser.add_argument("--quick", action="store_true", help="under a minute: enough to see that all of it works")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    chosen = parser.parse_args()
+    quick = chosen.quick
+    size = Size(
+        series=chosen.series or (100 if quick else 500),
+        history=400,
+        paced=8 if quick else 16,
+        window_seconds=0.25 if quick else 0.5,
+        seconds=chosen.seconds or (2.0 if quick else 4.0),
+        aggregates=chosen.aggregates,
+    )
+    set_up_logs(Log(level="warning"))
+    results = asyncio.run(contest(chosen.rounds or (1 if quick else 3), size))
+    (print_markdown if chosen.markdown else print_table)(results)
+
+
+if __name__ == "__main__":
+    main()
