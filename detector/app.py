@@ -24,7 +24,7 @@ from detector.adapters.formats.batches import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
-from detector.adapters.nats.connection import Counts, connect
+from detector.adapters.nats.connection import Counts, connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_streams
 from detector.adapters.nats.subjects import PARTITIONS
@@ -151,7 +151,7 @@ async def running(
             nats_url = embedded.url
         counts = Counts()
         client = await connect(nats_url, counts=counts)
-        stack.push_async_callback(client.close)
+        stack.push_async_callback(disconnect, client)
         await ensure_streams(client.jetstream(), max_bytes=EMBEDDED_METRICS_BYTES if embedded else -1)
         url = database_url(settings)
         await asyncio.to_thread(upgrade, url)

@@ -51,7 +51,7 @@ class Alerts(Section):
 
     on: Surprise = 2.75
     off: Surprise = 1.5
-    critical: Surprise = 4.0
+    critical: Surprise = 3.5
     min_windows: Windows = 1
     keep_windows: Windows = 20
     missing_windows: Windows = 10

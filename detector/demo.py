@@ -8,7 +8,7 @@ import signal
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +16,7 @@ from rich.live import Live
 
 from detector.adapters.formats.batches import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
-from detector.adapters.nats.connection import connect
+from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.terminal.live import Snapshot, line, render
 from detector.app import Service, running, set_up_logs
 from detector.collector.collect import collect
@@ -28,6 +28,8 @@ from detector.domain.alert import Alert
 STEP_SECONDS = 2
 HISTORY_SECONDS = 2 * 3600
 INCIDENT_AFTER = 30.0
+ON, CRITICAL = 3.25, 3.5
+"""Levels for windows of two seconds: with thirty looks a minute at each signal, one in a thousand is too many."""
 TITLE = "Detector demo: this machine and a simulated shop"
 
 
@@ -38,6 +40,11 @@ class Scene:
         self.phase = "starting broker, database and service"
         self.progress: float | None = None
         self.started = time.monotonic()
+        self.live_from = 2**62
+
+    def shown(self, alerts: Iterable[Alert]) -> list[Alert]:
+        """Pick the alerts that did not begin in the replayed past."""
+        return [alert for alert in alerts if alert.started_at >= self.live_from]
 
 
 async def demonstrate(seconds: float | None, folder: Path | None) -> None:
@@ -46,7 +53,14 @@ async def demonstrate(seconds: float | None, folder: Path | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with _place(folder) as place:
-        flags = {"folder": place, "http.port": 0, "windows.min_step_seconds": STEP_SECONDS, "log.level": "error"}
+        flags = {
+            "folder": place,
+            "http.port": 0,
+            "windows.min_step_seconds": STEP_SECONDS,
+            "alerts.on": ON,
+            "alerts.critical": CRITICAL,
+            "log.level": "error",
+        }
         settings = load(None, flags).settings
         set_up_logs(settings.log)
         async with running(settings) as service:
@@ -85,6 +99,7 @@ async def _act(service: Service, scene: Scene) -> None:
             scene.phase = "replaying two hours of the shop, so that its models are warm"
             await _publish(publisher, shop, now - HISTORY_SECONDS * 1000, now, scene)
             scene.progress = None
+            scene.live_from = now
             start = now
             while True:
                 ahead = begins / 1000 - time.time()
@@ -98,7 +113,7 @@ async def _act(service: Service, scene: Scene) -> None:
                 start = end
                 await asyncio.sleep(max(0.05, (end + window) / 1000 - time.time()))
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 async def _publish(publisher: BatchPublisher, shop: Shop, begin: int, end: int, scene: Scene | None) -> None:
@@ -127,7 +142,7 @@ async def _watch(service: Service, scene: Scene) -> None:
             phase = heading
             snapshot = _snapshot(service, scene, rate)
             console.print(f"{snapshot.seconds:4.0f} s  {phase}; {snapshot.signals} signals watched", soft_wrap=True)
-        for alert in reversed(service.recent):
+        for alert in reversed(scene.shown(service.recent)):
             if alert.message_id not in told:
                 told.add(alert.message_id)
                 console.print(line(alert), soft_wrap=True, highlight=False)
@@ -151,12 +166,13 @@ def _snapshot(service: Service, scene: Scene, rate: Rate) -> Snapshot:
     now = time.monotonic()
     worker = service.worker
     newest: dict[str, Alert] = {}
-    for alert in service.recent:
+    for alert in scene.shown(service.recent):
         newest.setdefault(alert.id, alert)
     totals = worker.totals
     return Snapshot(
         title=TITLE,
         phase=scene.phase,
+        places=f"broker {service.nats_url}   metrics {service.http_url}/metrics   Ctrl-C ends it",
         progress=scene.progress,
         seconds=now - scene.started,
         series=worker.series,

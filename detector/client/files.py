@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detector.adapters.files import ScoredRows, SeriesFile, input_files, output_paths, read_series, write_scores
-from detector.adapters.nats.connection import connect
+from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.terminal.progress import progress
 from detector.client.offline import score_file
 from detector.client.replay import replay_file
@@ -85,7 +85,7 @@ async def replay_files(
                 rows = await replay_file(client, file, tenant, show)
             write_scores(target or sys.stdout, rows)
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 def _targets(files: Sequence[Path], out: Path | None) -> list[tuple[Path, Path | None]]:

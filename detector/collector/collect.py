@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from detector.adapters.formats.batches import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
-from detector.adapters.nats.connection import connect
+from detector.adapters.nats.connection import connect, disconnect
 from detector.collector.host import Read, read_host
 
 
@@ -26,7 +26,7 @@ async def collect_host(nats_url: str, tenant: str, service: str, seconds: float)
     try:
         await collect(client, read_host, tenant, service, socket.gethostname(), seconds)
     finally:
-        await client.close()
+        await disconnect(client)
 
 
 async def collect(client: Client, read: Read, tenant: str, service: str, instance: str, seconds: float) -> None:

@@ -36,7 +36,7 @@ ROUTES = (
     Route("warehouse-db", "query", 240.0, 0.004, 0.50),
 )
 SERVICES = tuple(dict.fromkeys(route.service for route in ROUTES))
-PAYMENT_FAILURES = 0.002
+PAYMENT_FAILURES = 0.01
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def _find(state: PartitionState, arrivals: Arrivals, head: Head, span: range, ro
     directory = state.directory
     service = directory.service(head.tenant, head.service)
     known = directory.aliases(service, head.instance)
-    window = (min(head.start, head.now), head.window)
+    window = (min(head.start, head.now - head.window), head.window)  # a fast clock must not make others late
     refusals = []
     for place, i in enumerate(span):
         key = (arrivals.metrics[i], arrivals.labels[i])

@@ -31,7 +31,7 @@ class Levels:
 
     on: float = 2.75
     off: float = 1.5
-    critical: float = 4.0
+    critical: float = 3.5
     min_windows: int = 1
     keep_windows: int = 20
     missing_windows: int = 10

@@ -202,7 +202,7 @@ def _hear(state: Record, source: Record, start: int, window: int) -> None:
 @jit
 def _report(state: Record, source: Record, slot: int, begin: int, start: int, window: int) -> None:
     """Note that the source has sent [start, start + window), a part of the open window."""
-    new = source.window != window or _parts(source, begin, state.step) == 0
+    new = source.window == 0 or _parts(source, begin, state.step) == 0
     _hear(state, source, start, window)
     state.sources[slot] += 1 if new else 0
     whole = (ONE << np.uint64(state.step // window)) - ONE

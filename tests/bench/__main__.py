@@ -43,8 +43,8 @@ def main() -> None:
     size = Size(
         series=chosen.series or (100 if quick else 500),
         history=400,
-        paced=8 if quick else 16,
-        window_seconds=0.25 if quick else 0.5,
+        paced=20 if quick else 40,
+        window_seconds=0.1 if quick else 0.2,
         seconds=chosen.seconds or (2.0 if quick else 4.0),
         aggregates=chosen.aggregates,
     )

@@ -24,8 +24,8 @@ class Snapshot:
 
     Attributes
     ----------
-    title, phase : str
-        What is shown, and what is happening just now.
+    title, phase, places : str
+        What is shown, what is happening just now, and where others can look.
     progress : float or None
         Of the phase, 0 to 1.
     seconds : float
@@ -45,6 +45,7 @@ class Snapshot:
 
     title: str
     phase: str
+    places: str
     progress: float | None
     seconds: float
     series: int
@@ -75,7 +76,15 @@ def render(snapshot: Snapshot) -> RenderableType:
     parts.append(
         table_of_alerts(snapshot.alerts[:MOST_ROWS]) if snapshot.alerts else Text("no alerts so far", style="dim")
     )
-    return Panel(Group(*parts), title=snapshot.title, title_align="left", border_style="cyan", padding=(1, 2))
+    return Panel(
+        Group(*parts),
+        title=snapshot.title,
+        title_align="left",
+        subtitle=snapshot.places,
+        subtitle_align="left",
+        border_style="cyan",
+        padding=(1, 2),
+    )
 
 
 def table_of_alerts(alerts: Sequence[Alert]) -> Table:
