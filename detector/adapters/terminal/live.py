@@ -14,7 +14,7 @@ from rich.text import Text
 
 from detector.domain.alert import Alert, Severity, State
 
-MOST_ROWS = 12
+MOST_ROWS = 9
 _COLOURS = {Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
@@ -59,14 +59,13 @@ class Snapshot:
 
 def render(snapshot: Snapshot) -> RenderableType:
     """Draw a snapshot; fits 80 columns and uses more."""
-    counts = Table.grid(padding=(0, 3))
     figures = (
         (f"{snapshot.signals:,}", "signals watched"),
         (f"{snapshot.per_second:,.0f}", "aggregates/s"),
         (f"{snapshot.windows:,}", "windows scored"),
         (str(sum(a.state is State.FIRING for a in snapshot.alerts)), "alerts firing"),
     )
-    counts.add_row(*(Text.assemble((figure, "bold cyan"), f" {name}") for figure, name in figures))
+    counts = Text("   ").join(Text.assemble((figure, "bold cyan"), f" {name}") for figure, name in figures)
     parts: list[RenderableType] = [counts, Text()]
     phase = Text.assemble((f"{snapshot.seconds:4.0f} s  ", "dim"), snapshot.phase)
     parts.append(phase)
@@ -88,27 +87,18 @@ def render(snapshot: Snapshot) -> RenderableType:
 
 
 def table_of_alerts(alerts: Sequence[Alert]) -> Table:
-    """Lay alerts out as a table: when, in what state, which signal, how it was and how it should have been."""
-    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    for name in ("since (UTC)", "state"):
+    """Lay alerts out, two lines each: which signal, then why, how it was and how it should have been."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name in ("since, UTC", "state"):
         table.add_column(name, no_wrap=True)
-    table.add_column("signal", ratio=3, overflow="fold")
-    table.add_column("why", no_wrap=True)
-    table.add_column("observed", justify="right", no_wrap=True)
-    table.add_column("expected", justify="right", no_wrap=True)
-    table.add_column("surprise", justify="right", no_wrap=True)
+    table.add_column("signal, and what is strange about it", overflow="fold")
     for alert in alerts:
         firing = alert.state is State.FIRING
         style = _COLOURS[alert.severity] if firing else "green"
         table.add_row(
             _time(alert.started_at),
             Text(alert.severity.value if firing else "resolved", style=style),
-            Text(_named(alert)),
-            alert.reason.replace("_", " "),
-            figure(alert.observed),
-            f"{figure(alert.lower)} to {figure(alert.upper)}",
-            f"{alert.surprise:.1f}",
-            style="" if firing else "dim",
+            Text.assemble((_named(alert), "bold" if firing else ""), "\n", (_story(alert), "dim")),
         )
     return table
 
@@ -127,6 +117,14 @@ def figure(value: float) -> str:
     ('0.182', '1.25e+06')
     """
     return f"{value:.3g}"
+
+
+def _story(alert: Alert) -> str:
+    if alert.reason == "missing":
+        return "gone silent"
+    interval = f"{figure(alert.lower)} to {figure(alert.upper)}"
+    reason = alert.reason.replace("_", " ")
+    return f"{reason}: {figure(alert.observed)}, expected {interval}; surprise {alert.surprise:.1f}"
 
 
 def _named(alert: Alert) -> str:

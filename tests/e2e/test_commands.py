@@ -1,0 +1,128 @@
+"""The command line: exit codes, help, and errors that a user can mend."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import COMMAND
+from tests.shared import shared
+
+
+def detector(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("DETECTOR_")}
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, env={**known, **environment}
+    )
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "collect", "score", "replay", "alerts", "db upgrade", "config check"]
+)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = detector(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "detector " + command.split()[0] in done.stdout.partition("Example:")[2] or "DETECTOR_" in done.stdout
+
+
+def _csv(path: Path, values: list[float]) -> Path:
+    rows = [f"2026-01-01T{n // 60:02}:{n % 60:02}:00Z;{value}" for n, value in enumerate(values)]
+    path.write_text("\ufefftime;value\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_score_writes_a_row_for_each_row_and_tells_alerts_by_its_exit_code(tmp_path: Path) -> None:
+    quiet = _csv(tmp_path / "quiet.csv", [5.0] * 600)
+    loud = _csv(tmp_path / "loud.csv", [100.0 + n % 7 for n in range(600)] + [900.0])
+    done = detector("score", "--fail-on-alert", quiet)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 601)
+    assert done.stdout.startswith("timestamp,value,expected,lower,upper,score,surprise,alert,reason\n")
+    done = detector("score", "--fail-on-alert", loud)
+    assert done.returncode == 3
+    assert done.stdout.splitlines()[-1].endswith(",firing,spike")
+    assert detector("score", loud).returncode == 0
+
+
+def test_score_of_several_files_goes_on_past_a_bad_one(tmp_path: Path) -> None:
+    good = _csv(tmp_path / "good.csv", [5.0] * 50)
+    bad = tmp_path / "bad.csv"
+    bad.write_bytes("time,value\n2026-01-01,1\n".encode("utf-16"))
+    done = detector("score", "--out", tmp_path / "out", bad, good)
+    assert done.returncode == 1
+    assert "UTF-16" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out" / "good.csv").exists()
+    assert "good.csv: 50 rows" in done.stderr
+
+
+def test_wrong_use_is_exit_code_2() -> None:
+    assert detector("score").returncode == 2
+    assert detector("score", "--no-such-option", "x").returncode == 2
+    assert detector("alerts", "--state", "sleepy").returncode == 2
+    assert detector("replay", "--tenant", "acme", "x.csv").returncode == 2
+
+
+def test_config_check_shows_every_value_and_where_it_came_from(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text('[alerts]\non = 3.0\n[nats]\nurl = "nats://ann:sesame@broker:4222"\n')
+    done = detector("config", "check", "--config", file, DETECTOR_ALERTS__ON="3.2", COLUMNS="200")
+    assert done.returncode == 0
+    assert re.search(r"alerts\.on\W+3\.2\W+environment", done.stdout)
+    assert re.search(r"nats\.url\W+nats://ann:\*\*\*@broker:4222\W+file", done.stdout)
+    assert re.search(r"alerts\.off\W+1\.5\W+default", done.stdout)
+    assert "sesame" not in done.stdout
+
+
+def test_config_check_names_all_faults_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text(
+        '[alerts]\non = -1\n[http]\nport = "a"\nfoo = 1\n[[models]]\nmetric = "*"\nmodel = "river:anomaly.X"\n'
+    )
+    done = detector("config", "check", "--config", file, DETECTOR_NO_SUCH="1", DETECTOR_WINDOWS__MIN_STEP_SECONDS="0.1")
+    assert done.returncode == 2
+    for key in ("alerts.on", "http.port", "http.foo", "models.0", "DETECTOR_NO_SUCH", "windows.min_step_seconds"):
+        assert key in done.stderr, key
+    assert "Traceback" not in done.stderr
+
+
+def test_commands_without_a_service_say_what_to_start(tmp_path: Path) -> None:
+    for command in (["alerts"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
+        done = detector(*command, "--folder", tmp_path / "nothing")
+        assert done.returncode == 1
+        assert "detector run" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_db_upgrade_can_be_repeated(tmp_path: Path) -> None:
+    for _ in range(2):
+        done = detector("db", "upgrade", "--folder", tmp_path)
+        assert (done.returncode, "0001" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.soak
+def test_demo_catches_the_incident_and_ends_by_itself() -> None:
+    done = detector("demo", "--seconds", "55")
+    assert done.returncode == 0, done.stderr
+    firing = [row for row in done.stdout.splitlines() if " firing " in row]
+    assert any("http.server.latency{http.route=/authorize} of payments" in row for row in firing), done.stdout
+    assert all(" of payments" in row or "/pay}" in row or "this-machine" in row for row in firing), done.stdout
+
+
+@pytest.mark.soak
+def test_every_nab_file_is_scored_in_one_call_at_sixty_or_more(tmp_path: Path) -> None:
+    corpus, scorer = shared("data/nab/data"), shared("tools/nab_score.py")
+    done = detector("score", "--out", tmp_path / "detector", corpus)
+    assert done.returncode == 0, done.stderr
+    for file in corpus.rglob("*.csv"):
+        rows = (tmp_path / "detector" / file.name).read_text().count("\n")
+        assert rows == len(file.read_text().splitlines()), file.name
+    result = subprocess.run(
+        [COMMAND[0], str(scorer), str(tmp_path / "detector")], capture_output=True, text=True, timeout=300, check=True
+    )
+    found = re.search(r"standard=\s*([\d.]+)", result.stdout)
+    assert found is not None
+    assert float(found[1]) >= 60, result.stdout
