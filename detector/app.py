@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import structlog
 from nats.aio.client import Client
 
@@ -31,13 +32,15 @@ from detector.adapters.nats.subjects import PARTITIONS
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.config import Log, Settings
+from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
 from detector.errors import BusError, StoreError
 from detector.jobs.relay import Relay
 from detector.jobs.schedule import schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.directory import Limits
-from detector.pipeline.state import Levels, Plan
+from detector.pipeline.state import Levels, PartitionState, Plan
+from detector.pipeline.step import step
 from models import KernelBank, RiverBank, ScoringBank, warm
 
 RECENT_ALERTS = 200
@@ -157,13 +160,14 @@ async def running(
         await asyncio.to_thread(upgrade, url)
         store = SqlStore.open(url)
         stack.push_async_callback(store.close)
-        await asyncio.to_thread(warm)
+        plan = plan_of(settings)
+        await asyncio.to_thread(_warm, plan)
 
         metrics = Metrics()
         relay = Relay(store, NatsBus(client))
         told: list[Callable[[list[Alert]], None]] = []
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        worker = Worker(store, client, plan_of(settings), owner, partitions, metrics, lambda alerts: told[0](alerts))
+        worker = Worker(store, client, plan, owner, partitions, metrics, lambda alerts: told[0](alerts))
         service = Service(nats_url, url, client, store, worker, relay)
         told.append(service.told)
         scheduler = schedule(store)
@@ -180,6 +184,13 @@ async def running(
         stack.push_async_callback(_finish, working, stop)
         _log.info("running", nats=nats_url.rpartition("@")[2], http=http.url, owner=owner)
         yield service
+
+
+def _warm(plan: Plan) -> None:
+    """Load the compiled kernels before the first message needs them."""
+    warm()
+    head = Head(0, 0, "warm", "up", "", 0, 1000)
+    step(PartitionState(plan), Arrivals.of_readings([head], "value", np.zeros(1)))
 
 
 async def _finish(working: asyncio.Task[None], stop: asyncio.Event) -> None:

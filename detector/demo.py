@@ -30,7 +30,7 @@ HISTORY_SECONDS = 2 * 3600
 INCIDENT_AFTER = 30.0
 ON, CRITICAL = 3.25, 3.5
 """Levels for windows of two seconds: with thirty looks a minute at each signal, one in a thousand is too many."""
-TITLE = "Detector demo: this machine and a simulated shop"
+TITLE = "Detector demo: this machine and a simulated shop; Ctrl-C ends it"
 
 
 class Scene:
@@ -172,7 +172,7 @@ def _snapshot(service: Service, scene: Scene, rate: Rate) -> Snapshot:
     return Snapshot(
         title=TITLE,
         phase=scene.phase,
-        places=f"broker {service.nats_url}   metrics {service.http_url}/metrics   Ctrl-C ends it",
+        places=f"broker {service.nats_url}   metrics {service.http_url}/metrics",
         progress=scene.progress,
         seconds=now - scene.started,
         series=worker.series,

@@ -29,6 +29,7 @@ MOST_MESSAGES = 500
 """Messages of one partition in one turn."""
 TICK_SECONDS = 1.0
 SAVE_POSITION_SECONDS = 1.0
+SAY_REFUSALS_SECONDS = 60.0
 SILENT_SECONDS = 5.0
 """A consumer that heard nothing for so long, not even a heartbeat, makes the service not ready."""
 
@@ -85,6 +86,8 @@ class Worker:
         self._wanted = len(partitions)
         self._position_due = 0.0
         self._renewed = 0.0
+        self._refusals_said: Counter[str] = Counter()
+        self._refusals_due = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Errors of broker and database are survived."""
@@ -232,6 +235,17 @@ class Worker:
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
+    def _say_refused(self, totals: Counter[str], now: float) -> None:
+        """Log what is refused, by reason, once a minute at most."""
+        if now < self._refusals_due or totals == self._refusals_said:
+            return
+        kinds = ("late", "evicted", *(name for name in totals if name.startswith("malformed:")))
+        grown = {name: totals[name] - self._refusals_said[name] for name in kinds}
+        if any(grown.values()):
+            _log.warning("aggregates refused", **{name: count for name, count in grown.items() if count > 0})
+            self._refusals_due = now + SAY_REFUSALS_SECONDS
+        self._refusals_said = totals
+
     def _show(self) -> None:
         """Bring the instruments up to date."""
         m, held, now = self.metrics, list(self.ownership.held.values()), time.monotonic()
@@ -252,6 +266,7 @@ class Worker:
         for name, count in totals.items():
             if name.startswith("malformed:"):
                 m.refused.labels(name.partition(":")[2]).set(count)
+        self._say_refused(totals, now)
         m.windows.set(totals["learned"])
         m.series.set(self.series)
         m.signals.set(self.signals)

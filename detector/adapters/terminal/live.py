@@ -62,7 +62,7 @@ def render(snapshot: Snapshot) -> RenderableType:
     figures = (
         (f"{snapshot.signals:,}", "signals watched"),
         (f"{snapshot.per_second:,.0f}", "aggregates/s"),
-        (f"{snapshot.windows:,}", "windows scored"),
+        (f"{snapshot.windows:,}", "windows"),
         (str(sum(a.state is State.FIRING for a in snapshot.alerts)), "alerts firing"),
     )
     counts = Text("   ").join(Text.assemble((figure, "bold cyan"), f" {name}") for figure, name in figures)
@@ -124,7 +124,7 @@ def _story(alert: Alert) -> str:
         return "gone silent"
     interval = f"{figure(alert.lower)} to {figure(alert.upper)}"
     reason = alert.reason.replace("_", " ")
-    return f"{reason}: {figure(alert.observed)}, expected {interval}; surprise {alert.surprise:.1f}"
+    return f"{reason}: {figure(alert.observed)}, expected {interval} (surprise {alert.surprise:.1f})"
 
 
 def _named(alert: Alert) -> str:
