@@ -5,51 +5,90 @@ Everything is a function of seed, service and time, so that history and what fol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+Aggregate = dict[str, Any]
+
 TENANT = "demo"
-DAY = 86_400.0
+STARTED = 1_735_689_600_000
+"""When the processes of the shop came up, Unix milliseconds: their running totals count from there."""
+DAY, TIDE = 86_400.0, 900.0
+"""Periods of the load in seconds: the day, and a swell of a quarter of an hour."""
+MEAN, DAILY, SWELL = 0.65, 0.35, 0.04
+PROVIDER_SECONDS = 0.16
+FAILURES = 0.01
+MOST_TIMED = 60
+"""Requests of a window whose latency is drawn; the others count as their mean."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What a service does for others: requests a second at noon, and how long each takes."""
+    """One thing a service does.
 
-    service: str
+    Attributes
+    ----------
+    name : str
+    rate : float
+        Requests a second at the busiest time of the day.
+    latency, spread : float
+        Median in seconds and logarithmic spread of what the service does itself.
+    pays : bool
+        Whether each request also waits for the payment provider.
+    """
+
     name: str
     rate: float
     latency: float
     spread: float
-    waits_for_payment: float = 0.0
+    pays: bool = False
 
 
-ROUTES = (
-    Route("storefront", "/", 120.0, 0.040, 0.35),
-    Route("storefront", "/search", 45.0, 0.090, 0.45),
-    Route("checkout", "/cart", 22.0, 0.060, 0.35),
-    Route("checkout", "/pay", 9.0, 0.240, 0.30, waits_for_payment=0.8),
-    Route("payments", "/authorize", 9.0, 0.180, 0.25, waits_for_payment=1.0),
-    Route("warehouse-db", "query", 240.0, 0.004, 0.50),
-)
-SERVICES = tuple(dict.fromkeys(route.service for route in ROUTES))
-PAYMENT_FAILURES = 0.01
+ROUTES = {
+    "storefront": (Route("/", 120.0, 0.040, 0.35), Route("/search", 45.0, 0.090, 0.45)),
+    "checkout": (Route("/pay", 9.0, 0.080, 0.30, pays=True),),
+    "payments": (Route("/authorize", 9.0, 0.020, 0.30, pays=True),),
+    "warehouse-db": (Route("query", 240.0, 0.004, 0.50),),
+}
+SERVICES = tuple(ROUTES)
+CORES = {"storefront": 1.6, "checkout": 0.5, "payments": 0.3, "warehouse-db": 0.9}
+"""Processor cores each service keeps busy at the busiest time of the day."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """The payment provider answers `factor` times slower, from `start` (Unix milliseconds) on."""
+    """The payment provider answers slowly, and some payments fail.
+
+    Attributes
+    ----------
+    start : int
+        Unix milliseconds.
+    seconds : float
+        How long it lasts.
+    factor : float
+        How many times slower the provider becomes, half of it in the first window and all of it after `ramp` seconds.
+    failures : float
+        Share of the payments that fail.
+    """
 
     start: int
+    seconds: float = math.inf
     factor: float = 7.0
-    failures: float = 0.25
+    failures: float = 0.35
+    ramp: float = field(default=4.0, repr=False)
+
+    def depth(self, time: int) -> float:
+        """How bad it is at `time` (Unix milliseconds): 0 outside, 1 once it has unfolded."""
+        since = (time - self.start) / 1000
+        return min(1.0, 0.5 + 0.5 * since / self.ramp) if 0 <= since < self.seconds else 0.0
 
 
 class Shop:
-    """A shop of four services.
+    """A shop of four services and 20 series.
 
     Parameters
     ----------
@@ -59,7 +98,7 @@ class Shop:
     Examples
     --------
     >>> shop = Shop(seed=7)
-    >>> service, batch = next(shop.batches(0, 2000, 2000))
+    >>> service, batch = next(shop.batches(1_764_072_000_000, 1_764_072_002_000, 2000))
     >>> service, batch["aggregates"][0]["metric"]
     ('storefront', 'http.server.requests')
     """
@@ -74,62 +113,89 @@ class Shop:
         Parameters
         ----------
         begin, end, window : int
-            Milliseconds, multiples of `window`.
+            Milliseconds, multiples of `window`; `begin` not before `STARTED`.
+
+        Notes
+        -----
+        About 0.1 milliseconds a batch: two hours of windows of 2 s take less than 2 s of CPU. One batch at a time
+        is held.
         """
         for start in range(begin, end, window):
-            for service in SERVICES:
-                rng = np.random.default_rng((self.seed, start // window, SERVICES.index(service)))
-                aggregates = [
-                    a for route in ROUTES if route.service == service for a in self._route(route, start, window, rng)
-                ]
-                yield (
-                    service,
-                    {
-                        "instance": f"{service}-1",
-                        "start": start,
-                        "seconds": window / 1000,
-                        "aggregates": aggregates,
-                    },
-                )
+            for position, service in enumerate(SERVICES):
+                rng = np.random.default_rng((self.seed, start // window, position))
+                batch = {
+                    "instance": f"{service}-1",
+                    "start": start,
+                    "seconds": window / 1000,
+                    "aggregates": list(self._aggregates(service, start, window / 1000, rng)),
+                }
+                yield service, batch
 
-    def _route(self, route: Route, start: int, window: int, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        ill = self.incident is not None and start >= self.incident.start
+    def _aggregates(self, service: str, start: int, seconds: float, rng: np.random.Generator) -> Iterator[Aggregate]:
+        for route in ROUTES[service]:
+            yield from self._route(route, start, seconds, rng)
+        if service == "warehouse-db":
+            used = rng.poisson(40 * 6.0 * _load(start / 1000)) / 40
+            yield _gauge("db.client.connection.count", {"db.client.connection.state": "used"}, "{connection}", used)
+        yield _processor(CORES[service], start / 1000 + seconds, seconds, rng)
+
+    def _route(self, route: Route, start: int, seconds: float, rng: np.random.Generator) -> Iterator[Aggregate]:
+        depth = self.incident.depth(start) if self.incident else 0.0
         labels = {"http.route": route.name}
-        wave = (
-            0.65 + 0.35 * np.sin(2 * np.pi * (start / 1000 / DAY - 0.3)) + 0.04 * np.sin(2 * np.pi * start / 1000 / 900)
-        )
-        requests = int(rng.poisson(route.rate * wave * window / 1000))
-        factor = 1.0 + route.waits_for_payment * (self.incident.factor - 1.0 if self.incident and ill else 0.0)
-        latencies = route.latency * factor * rng.lognormal(0.0, route.spread, min(requests, 60))
-        yield {
-            "metric": "http.server.requests",
-            "labels": labels,
-            "unit": "{request}",
-            "kind": "sum",
-            "value": requests,
-        }
-        yield _gauge("http.server.latency", labels, "s", latencies, requests)
-        if route.waits_for_payment:
-            share = self.incident.failures if self.incident and ill else PAYMENT_FAILURES
+        requests = int(rng.poisson(route.rate * _load(start / 1000) * seconds))
+        timed = min(requests, MOST_TIMED)
+        latencies = route.latency * rng.lognormal(0.0, route.spread, timed)
+        if route.pays:
+            slower = 1.0 + depth * (self.incident.factor - 1.0 if self.incident else 0.0)
+            provider = PROVIDER_SECONDS * slower * rng.lognormal(0.0, 0.25, timed)
+            latencies = latencies + provider
+        yield _sum("http.server.requests", labels, "{request}", requests)
+        yield _timing("http.server.latency", labels, latencies, requests)
+        if route.pays:
+            share = FAILURES + depth * (self.incident.failures - FAILURES if self.incident else 0.0)
             failed = int(rng.binomial(requests, share))
-            yield {"metric": "http.server.errors", "labels": labels, "unit": "{error}", "kind": "sum", "value": failed}
-        busy = requests * route.latency * factor
-        used = rng.poisson(busy * 50) / 50 / (window / 1000)
-        yield {"metric": "worker.pool.used", "labels": labels, "unit": "{worker}", "kind": "gauge", "value": used}
+            yield _sum("http.server.errors", labels, "{error}", failed)
+            if route.name == "/authorize":
+                yield _timing("payment.provider.latency", {}, provider, requests)
+            else:
+                yield _sum("shop.orders", labels, "{order}", requests - failed)
+                waiting = requests / seconds * float(latencies.mean()) if requests else 0.0
+                yield _gauge("http.server.active_requests", labels, "{request}", rng.poisson(20 * waiting) / 20)
 
 
-def _gauge(metric: str, labels: dict[str, str], unit: str, values: Any, count: int) -> dict[str, Any]:
-    if not count:
-        return {"metric": metric, "labels": labels, "unit": unit, "kind": "gauge", "count": 0}
-    mean = float(values.mean())
-    low, high = float(values.min()), float(values.max())
-    return {
-        "metric": metric,
-        "labels": labels,
-        "unit": unit,
-        "kind": "gauge",
-        "count": count,
-        "sum": mean * count,
-        "min": low,
-        "max": high,
-    }
+def _load(time: float) -> float:
+    """How busy the shop is at `time` (Unix seconds), 1 about the busiest; `_load_until` is its integral."""
+    return MEAN + DAILY * math.sin(_day(time)) + SWELL * math.sin(math.tau * time / TIDE)
+
+
+def _load_until(time: float) -> float:
+    """Integrate the load up to `time`, which makes a running total a function of time alone."""
+    waves = DAILY * DAY * math.cos(_day(time)) + SWELL * TIDE * math.cos(math.tau * time / TIDE)
+    return MEAN * time - waves / math.tau
+
+
+def _day(time: float) -> float:
+    return math.tau * (time / DAY - 0.3)
+
+
+def _processor(cores: float, end: float, seconds: float, rng: np.random.Generator) -> Aggregate:
+    """Running total at the end of a window. The noise is less than a window adds at night, so it never falls."""
+    least = (MEAN - DAILY - SWELL) * seconds
+    total = cores * (_load_until(end) - _load_until(STARTED / 1000) + 0.5 * least * rng.random())
+    return {"metric": "process.cpu.time", "unit": "s", "kind": "cumulative", "value": total, "since": STARTED}
+
+
+def _sum(metric: str, labels: dict[str, str], unit: str, value: int) -> Aggregate:
+    return {"metric": metric, "labels": labels, "unit": unit, "kind": "sum", "value": value}
+
+
+def _gauge(metric: str, labels: dict[str, str], unit: str, value: float) -> Aggregate:
+    return {"metric": metric, "labels": labels, "unit": unit, "kind": "gauge", "value": value}
+
+
+def _timing(metric: str, labels: dict[str, str], seconds: Any, count: int) -> Aggregate:
+    aggregate = {"metric": metric, "labels": labels, "unit": "s", "kind": "gauge", "count": count}
+    if count:
+        mean, low, high = float(seconds.mean()), float(seconds.min()), float(seconds.max())
+        aggregate |= {"sum": mean * count, "min": low, "max": high}
+    return aggregate

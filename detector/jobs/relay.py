@@ -6,6 +6,7 @@ import asyncio
 
 import structlog
 
+from detector.adapters.nats.acks import RefusedError
 from detector.adapters.nats.bus import NatsBus
 from detector.errors import BusError, StoreError
 from detector.ports import Store
@@ -20,7 +21,8 @@ class Relay:
     """The outbox' way to the broker.
 
     A message is marked once it is acknowledged; one whose mark is lost is sent again under the same id,
-    which the broker drops within two minutes and subscribers by ``id:revision`` after that.
+    which the broker drops within two minutes and subscribers by ``id:revision`` after that. One that the
+    broker refuses for good, for its size, holds up no other: it stays in the database only, and is logged.
 
     Parameters
     ----------
@@ -67,11 +69,15 @@ class Relay:
             return False
         self.depth = await self._store.outbox_depth()
         verdicts = await self._bus.publish_many(messages)
-        done = [m.id for m, verdict in zip(messages, verdicts, strict=True) if not isinstance(verdict, BusError)]
+        done = []
+        for message, verdict in zip(messages, verdicts, strict=True):
+            if isinstance(verdict, RefusedError):
+                _log.error("can't be published, stays in the database only", id=message.id, reason=str(verdict))
+            if not isinstance(verdict, BusError) or isinstance(verdict, RefusedError):
+                done.append(message.id)
         if done:
             await self._store.mark_published(done)
             self.depth -= len(done)
-        failed = next((verdict for verdict in verdicts if isinstance(verdict, BusError)), None)
-        if failed is not None:
-            raise failed
+        if len(done) < len(messages):
+            raise next(v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError))
         return True
