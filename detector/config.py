@@ -14,9 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.errors import SettingsError
+from detector.pipeline.crowd import Limits
+from detector.pipeline.state import Levels
 from models import KernelBank, RiverBank
 
 PREFIX = "DETECTOR_"
+_LEVELS, _LIMITS = Levels(), Limits()
 Surprise = Annotated[float, Field(gt=0, le=6)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -49,12 +52,12 @@ class Http(Section):
 class Alerts(Section):
     """When an alert opens, worsens and resolves; surprises are -log10 of the share of normal windows above."""
 
-    on: Surprise = 2.75
-    off: Surprise = 1.5
-    critical: Surprise = 3.5
-    min_windows: Windows = 1
-    keep_windows: Windows = 20
-    missing_windows: Windows = 10
+    on: Surprise = _LEVELS.on
+    off: Surprise = _LEVELS.off
+    critical: Surprise = _LEVELS.critical
+    min_windows: Windows = _LEVELS.min_windows
+    keep_windows: Windows = _LEVELS.keep_windows
+    missing_windows: Windows = _LEVELS.missing_windows
 
     @model_validator(mode="after")
     def _in_order(self) -> Alerts:
@@ -73,8 +76,8 @@ class WindowsSection(Section):
 class LimitsSection(Section):
     """Series a partition holds, of one metric of one service and in all."""
 
-    series_per_metric: Annotated[int, Field(ge=1)] = 10_000
-    series_per_partition: Annotated[int, Field(ge=1)] = 50_000
+    series_per_metric: Annotated[int, Field(ge=1)] = _LIMITS.series_per_metric
+    series_per_partition: Annotated[int, Field(ge=1)] = _LIMITS.series
 
 
 class Model(Section):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ DAY, TIDE = 86_400.0, 900.0
 MEAN, DAILY, SWELL = 0.65, 0.35, 0.04
 PROVIDER_SECONDS = 0.16
 FAILURES = 0.01
+UNFOLDING_SECONDS = 4.0
 MOST_TIMED = 60
 """Requests of a window whose latency is drawn; the others count as their mean."""
 
@@ -70,7 +71,7 @@ class Incident:
     seconds : float
         How long it lasts.
     factor : float
-        How many times slower the provider becomes, half of it in the first window and all of it after `ramp` seconds.
+        How many times slower the provider becomes: half of the way at once, all of it after `UNFOLDING_SECONDS`.
     failures : float
         Share of the payments that fail.
     """
@@ -79,12 +80,14 @@ class Incident:
     seconds: float = math.inf
     factor: float = 7.0
     failures: float = 0.35
-    ramp: float = field(default=4.0, repr=False)
 
     def depth(self, time: int) -> float:
         """How bad it is at `time` (Unix milliseconds): 0 outside, 1 once it has unfolded."""
         since = (time - self.start) / 1000
-        return min(1.0, 0.5 + 0.5 * since / self.ramp) if 0 <= since < self.seconds else 0.0
+        return min(1.0, 0.5 + 0.5 * since / UNFOLDING_SECONDS) if 0 <= since < self.seconds else 0.0
+
+
+NEVER = Incident(start=2**62)
 
 
 class Shop:
@@ -93,7 +96,8 @@ class Shop:
     Parameters
     ----------
     seed : int
-    incident : Incident, optional
+    incident : Incident
+        By default none.
 
     Examples
     --------
@@ -103,7 +107,7 @@ class Shop:
     ('storefront', 'http.server.requests')
     """
 
-    def __init__(self, seed: int, incident: Incident | None = None) -> None:
+    def __init__(self, seed: int, incident: Incident = NEVER) -> None:
         self.seed = seed
         self.incident = incident
 
@@ -140,20 +144,19 @@ class Shop:
         yield _processor(CORES[service], start / 1000 + seconds, seconds, rng)
 
     def _route(self, route: Route, start: int, seconds: float, rng: np.random.Generator) -> Iterator[Aggregate]:
-        depth = self.incident.depth(start) if self.incident else 0.0
+        incident, depth = self.incident, self.incident.depth(start)
         labels = {"http.route": route.name}
         requests = int(rng.poisson(route.rate * _load(start / 1000) * seconds))
         timed = min(requests, MOST_TIMED)
         latencies = route.latency * rng.lognormal(0.0, route.spread, timed)
         if route.pays:
-            slower = 1.0 + depth * (self.incident.factor - 1.0 if self.incident else 0.0)
+            slower = 1.0 + depth * (incident.factor - 1.0)
             provider = PROVIDER_SECONDS * slower * rng.lognormal(0.0, 0.25, timed)
             latencies = latencies + provider
         yield _sum("http.server.requests", labels, "{request}", requests)
         yield _timing("http.server.latency", labels, latencies, requests)
         if route.pays:
-            share = FAILURES + depth * (self.incident.failures - FAILURES if self.incident else 0.0)
-            failed = int(rng.binomial(requests, share))
+            failed = int(rng.binomial(requests, FAILURES + depth * (incident.failures - FAILURES)))
             yield _sum("http.server.errors", labels, "{error}", failed)
             if route.name == "/authorize":
                 yield _timing("payment.provider.latency", {}, provider, requests)
@@ -179,7 +182,7 @@ def _day(time: float) -> float:
 
 
 def _processor(cores: float, end: float, seconds: float, rng: np.random.Generator) -> Aggregate:
-    """Running total at the end of a window. The noise is less than a window adds at night, so it never falls."""
+    """Total up at the end of a window. The noise is less than a window adds at night, so it never falls."""
     least = (MEAN - DAILY - SWELL) * seconds
     total = cores * (_load_until(end) - _load_until(STARTED / 1000) + 0.5 * least * rng.random())
     return {"metric": "process.cpu.time", "unit": "s", "kind": "cumulative", "value": total, "since": STARTED}

@@ -15,6 +15,7 @@ from rich.text import Text
 from detector.domain.alert import Alert, Severity, State
 
 MOST_ROWS = 9
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
 _COLOURS = {Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
@@ -38,7 +39,7 @@ class Snapshot:
     windows : int
         Scored and learned since the start.
     waiting : int
-        Messages in the outbox.
+        Messages in the outbox; told where there are any.
     alerts : sequence of Alert
         Newest revision of each, the latest first.
     """
@@ -59,12 +60,15 @@ class Snapshot:
 
 def render(snapshot: Snapshot) -> RenderableType:
     """Draw a snapshot; fits 80 columns and uses more."""
-    figures = (
+    firing = sum(a.state is State.FIRING for a in snapshot.alerts)
+    figures = [
         (f"{snapshot.signals:,}", "signals watched"),
         (f"{snapshot.per_second:,.0f}", "aggregates/s"),
         (f"{snapshot.windows:,}", "windows"),
-        (str(sum(a.state is State.FIRING for a in snapshot.alerts)), "alerts firing"),
-    )
+        (str(firing), "alert firing" if firing == 1 else "alerts firing"),
+    ]
+    if snapshot.waiting:
+        figures.append((f"{snapshot.waiting:,}", "to be published"))
     counts = Text("   ").join(Text.assemble((figure, "bold cyan"), f" {name}") for figure, name in figures)
     parts: list[RenderableType] = [counts, Text()]
     phase = Text.assemble((f"{snapshot.seconds:4.0f} s  ", "dim"), snapshot.phase)
@@ -87,51 +91,75 @@ def render(snapshot: Snapshot) -> RenderableType:
 
 
 def table_of_alerts(alerts: Sequence[Alert]) -> Table:
-    """Lay alerts out, two lines each: which signal, then why, how it was and how it should have been."""
+    """Lay alerts out, two lines each: when and which signal; what is strange about it, and how it should be.
+
+    Tenants are named where there are several. What is no printable character is shown as �: names and labels
+    come from elsewhere, and a terminal obeys what it is sent.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for name in ("since, UTC", "state"):
         table.add_column(name, no_wrap=True)
-    table.add_column("signal, and what is strange about it", overflow="fold")
+    table.add_column("signal, and what it shows", overflow="fold")
+    several = len({alert.signal.series.tenant for alert in alerts}) > 1
     for alert in alerts:
         firing = alert.state is State.FIRING
         style = _COLOURS[alert.severity] if firing else "green"
+        name = f"{alert.signal.series.tenant}/{_named(alert)}" if several else _named(alert)
+        day, time = _moment(alert.started_at)
         table.add_row(
-            _time(alert.started_at),
-            Text(alert.severity.value if firing else "resolved", style=style),
-            Text.assemble((_named(alert), "bold" if firing else ""), "\n", (_story(alert), "dim")),
+            Text.assemble(time, "\n", (day, "dim")),
+            Text.assemble(
+                (alert.severity.value if firing else "resolved", style), "\n", (_reason(alert.reason), "dim")
+            ),
+            Text.assemble((_printable(name), "bold" if firing else ""), "\n", (_printable(_story(alert)), "dim")),
         )
     return table
 
 
 def line(alert: Alert) -> str:
     """Say a revision in one line, for output that is no terminal."""
-    return f"{_time(alert.window_end)} {alert.state.value:8} {alert.severity.value:8} {alert.summary}"
+    _, time = _moment(alert.window_end)
+    return _printable(f"{time} {alert.state.value:8} {alert.severity.value:8} {alert.summary}")
 
 
 def figure(value: float) -> str:
-    """Write a value with three digits that matter.
+    """Write a value with three digits that matter; large ones with a prefix of their unit.
 
     Examples
     --------
-    >>> figure(0.18234), figure(1_250_000.0)
-    ('0.182', '1.25e+06')
+    >>> figure(0.18234), figure(1_250_000.0), figure(-9600.0)
+    ('0.182', '1.25 M', '-9600')
     """
-    return f"{value:.3g}"
+    size, prefix = next(((size, prefix) for size, prefix in PREFIXES if abs(value) >= size), (1.0, ""))
+    if not prefix and abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value / size:.3g} {prefix}".rstrip()
 
 
 def _story(alert: Alert) -> str:
     if alert.reason == "missing":
         return "gone silent"
-    interval = f"{figure(alert.lower)} to {figure(alert.upper)}"
-    reason = alert.reason.replace("_", " ")
-    return f"{reason}: {figure(alert.observed)}, expected {interval} (surprise {alert.surprise:.1f})"
+    unit = alert.signal.unit if alert.signal.unit != "1" else ""
+    observed = figure(alert.observed)
+    gap = "" if observed[-1].isalpha() else " "
+    told = f"{observed}{gap}{unit}" if unit else observed
+    return f"{told}, expected {figure(alert.lower)} to {figure(alert.upper)} (surprise {alert.surprise:.1f})"
+
+
+def _reason(reason: str) -> str:
+    return reason.replace("_", " ")
 
 
 def _named(alert: Alert) -> str:
     series = alert.signal.series
-    labels = " ".join(value for _, value in series.labels)
-    return f"{series.service} {series.metric} {labels} ({alert.signal.statistic})".replace("  ", " ")
+    labels = "".join(f" {value}" for _, value in series.labels)
+    return f"{series.service} {series.metric}{labels} ({alert.signal.statistic})"
 
 
-def _time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%H:%M:%S")
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _moment(milliseconds: int) -> tuple[str, str]:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.strftime("%Y-%m-%d"), moment.strftime("%H:%M:%S")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +9,11 @@ import pytest
 
 from detector.adapters.files import NO_TIME, input_files, read_series
 from detector.adapters.files.grid import step_of, window_starts
-
-DATA = Path(__file__).parents[4] / "shared" / "data"
+from tests.shared import shared
 
 
 def nab(*names: str) -> list[Path]:
-    if not DATA.exists():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{DATA} is missing")
-        pytest.skip(f"{DATA} is missing")
-    files = input_files([DATA / "nab" / "data"])
+    files = input_files([shared("data/nab/data")])
     return [file for file in files if file.name in names] if names else files
 
 
@@ -70,13 +64,13 @@ def test_ser_05_time_running_backwards() -> None:
 
 def test_real_files_share_few_windows() -> None:
     files = nab()
-    shared = {}
+    collisions = {}
     for path in files:
         series = read_series(path)
         assert (series.unreadable, series.value_column, series.unit_of_time) == (0, "value", "date")
-        shared[path.stem] = len(np.unique(series.times)) - len(np.unique(series.windows()))
+        collisions[path.stem] = len(np.unique(series.times)) - len(np.unique(series.windows()))
     assert len(files) == 31
-    assert {name: count for name, count in shared.items() if count} == {
+    assert {name: count for name, count in collisions.items() if count} == {
         "TravelTime_387": 21, "occupancy_6005": 5, "speed_6005": 5, "speed_t4013": 6,
     }  # fmt: skip
 

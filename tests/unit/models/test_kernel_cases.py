@@ -1,9 +1,7 @@
 """Cases from the failure catalogue, on the kernel's bank."""
 
 import csv
-import os
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +9,9 @@ import pytest
 
 from models import GRACE, REASONS, KernelBank
 from models.checks import ALERT, NEW_LEVEL_WINDOWS
+from tests.shared import shared
 
 STEP = 10_000
-SHARED = Path(__file__).parents[3].parent / "shared"
 Floats = npt.NDArray[np.float64]
 
 
@@ -88,10 +86,7 @@ def test_mod_03_a_hair_off_a_constant_is_no_alert_and_50_is() -> None:
 
 
 def test_mod_03_nab_flatline_raises_no_alert() -> None:
-    path = SHARED / "data" / "nab" / "data" / "artificialNoAnomaly" / "art_flatline.csv"
-    if not path.exists():
-        assert os.environ.get("CI") != "true", f"{path} is missing"
-        pytest.skip("the NAB corpus is not on this machine")
+    path = shared("data/nab/data/artificialNoAnomaly/art_flatline.csv")
     with path.open() as lines:
         rows = list(csv.DictReader(lines))
     stamps = [datetime.fromisoformat(row["timestamp"]).replace(tzinfo=UTC).timestamp() for row in rows]
