@@ -76,10 +76,9 @@ def test_real_files_share_few_windows() -> None:
 
 
 def test_real_traces() -> None:
-    nab()
-    code = read_series(DATA / "traces" / "azure_llm_code.csv")
+    code = read_series(shared("data/traces/azure_llm_code.csv"))
     assert (len(code), code.value_column, code.times[0]) == (8819, "ContextTokens", 1_700_158_623_979)
-    hourly = read_series(DATA / "traces" / "hourly_requests.json")
+    hourly = read_series(shared("data/traces/hourly_requests.json"))
     assert (hourly.step_ms, hourly.values[0]) == (3_600_000, 7290.0979278853)
-    disk = read_series(DATA / "traces" / "sar_device_await.csv")
+    disk = read_series(shared("data/traces/sar_device_await.csv"))
     assert (disk.step_ms, disk.time_column, len(disk)) == (2000, "1", 7200)
