@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,9 +86,10 @@ def in_order(messages: Iterable[Sent]) -> list[Sent]:
 
 @dataclass(frozen=True)
 class Window:
-    """One scored window."""
+    """One scored window; where its signal was evicted in the same run, the name is that of another by now."""
 
-    signal: str
+    signal: str = field(compare=False)
+    number: int
     start: int
     value: float
     surprise: float
@@ -129,6 +130,7 @@ class Run:
                     self.windows.append(
                         Window(
                             str(self.state.directory.signals[number]),
+                            int(number),
                             int(scored.start[i]),
                             float(scored.value[i]),
                             float(score["surprise"]),

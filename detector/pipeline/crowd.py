@@ -1,9 +1,11 @@
 """Which series must go where there are too many.
 
 A label that holds a request id makes a new series with every message. Therefore series are limited, per
-metric of a service and in all. Beyond a limit the oldest series that has not proved itself goes, and only
-then the least recently used one; a series has proved itself after `PROVEN` windows. Within one beat the
-limits may be exceeded up to twice; what comes beyond that is refused.
+metric of a service and in all. Beyond a limit those go first that have been silent for `SILENT` steps, then
+those that have not proved themselves by `PROVEN` windows, and only then the others; among equals the longest
+silent, then those with the fewest windows, then the oldest. So a series that keeps coming can prove itself in
+the midst of those that come once. Within one beat the limits may be exceeded up to twice; what comes beyond
+that is refused.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from detector.pipeline.tables import Table
 
 PROVEN = 30
+SILENT = 100
 
 MetricKey = tuple[int, str]
 """Row of the service, and metric."""
@@ -94,7 +97,8 @@ def _first_to_go(crowd: dict[int, None], excess: int, table: Table) -> list[int]
     if excess <= 0:
         return []
     rows = np.fromiter(crowd, np.int64, len(crowd))
-    proven = table["windows"][rows] >= PROVEN
-    used = np.where(proven, table["last_arrival"][rows], 0)
-    order = np.lexsort((used, proven))  # stable: the others stay in the order in which they came
+    used, windows = table["last_arrival"][rows], table["windows"][rows]
+    steps = (used.max() - used) // table["step"][rows]
+    rank = np.where(steps > SILENT, 0, np.where(windows < PROVEN, 1, 2))
+    order = np.lexsort((windows, -np.maximum(steps, 1), rank))  # stable: equals stay in the order in which they came
     return [int(row) for row in rows[order[:excess]]]

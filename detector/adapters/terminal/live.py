@@ -15,7 +15,8 @@ from rich.text import Text
 from detector.domain.alert import Alert, Severity, State
 
 MOST_ROWS = 9
-PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
+PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_NO_BRACES = str.maketrans("", "", "{}")  # UCUM writes what is counted in braces
 _COLOURS = {Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 
@@ -128,22 +129,19 @@ def figure(value: float) -> str:
     Examples
     --------
     >>> figure(0.18234), figure(1_250_000.0), figure(-9600.0)
-    ('0.182', '1.25 M', '-9600')
+    ('0.182', '1.25 M', '-9.6 k')
     """
     size, prefix = next(((size, prefix) for size, prefix in PREFIXES if abs(value) >= size), (1.0, ""))
-    if not prefix and abs(value) >= 100:
-        return f"{value:.0f}"
-    return f"{value / size:.3g} {prefix}".rstrip()
+    scaled = value / size
+    return f"{scaled:.0f} {prefix}".rstrip() if abs(scaled) >= 100 else f"{scaled:.3g} {prefix}".rstrip()
 
 
 def _story(alert: Alert) -> str:
     if alert.reason == "missing":
         return "gone silent"
-    unit = alert.signal.unit if alert.signal.unit != "1" else ""
-    observed = figure(alert.observed)
-    gap = "" if observed[-1].isalpha() else " "
-    told = f"{observed}{gap}{unit}" if unit else observed
-    return f"{told}, expected {figure(alert.lower)} to {figure(alert.upper)} (surprise {alert.surprise:.1f})"
+    unit = "" if alert.signal.unit == "1" else alert.signal.unit.translate(_NO_BRACES)
+    observed = f"{figure(alert.observed)} {unit}".rstrip()
+    return f"{observed}, expected {figure(alert.lower)} to {figure(alert.upper)} (surprise {alert.surprise:.1f})"
 
 
 def _reason(reason: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from detector.adapters.formats.batches import JSON
-from detector.pipeline.crowd import PROVEN, Crowd, Limits
+from detector.pipeline.crowd import SILENT, Crowd, Limits
 from detector.pipeline.directory import MOST_ALIASES
 from detector.pipeline.tables import SERIES
-from tests.synth import STEP, T0, Run, Sent, counter, gauge, in_order, message, normal, plan, ran
+from tests.synth import STEP, T0, Echo, Run, Sent, counter, gauge, in_order, message, normal, plan, ran
 
 LIMITS = Limits(series_per_metric=100, series=250)
 
@@ -57,20 +57,16 @@ def test_lab_01_the_limit_holds_over_all_metrics_too() -> None:
 
 
 def test_lab_01_an_evicted_series_takes_its_open_alert_along() -> None:
-    values = [*normal(100), 1000.0]
-    messages = [message(T0 + i * STEP, [gauge(float(value), labels={"core": "1"})]) for i, value in enumerate(values)]
-    others = [
-        message(T0 + (101 + i) * STEP, [gauge(1.0, labels={"core": str(core)}) for core in range(2, 5)])
-        for i in range(PROVEN + 2)
-    ]
-    run = ran([*messages, *others], limits=Limits(series_per_metric=2, series=10))
-    assert [(alert.state.value, alert.revision) for alert in run.alerts] == [("firing", 0), ("resolved", 1)]
-    assert run.state.findings == {}
+    messages = [message(T0 + i * STEP, [gauge(9.0, labels={"core": str(i)})]) for i in range(3)]
+    run = ran(messages, banks=[("*", Echo)], limits=Limits(series_per_metric=1, series=10))
+    told = [(alert.signal.series.labels[0][1], alert.state.value, alert.revision) for alert in run.alerts]
+    assert told == [("0", "firing", 0), ("1", "firing", 0), ("0", "resolved", 1), ("2", "firing", 0)]
+    assert len(run.state.findings) == 2
 
 
 def crowd(windows: list[int], arrivals: list[int], limits: Limits) -> list[int]:
     table = np.zeros(len(windows), SERIES)
-    table["windows"], table["last_arrival"] = windows, arrivals
+    table["windows"], table["last_arrival"], table["step"] = windows, arrivals, 1
     crowded = Crowd(limits)
     for row in range(len(windows)):
         crowded.add(row, (0, "m"))
@@ -83,8 +79,27 @@ def crowd(windows: list[int], arrivals: list[int], limits: Limits) -> list[int]:
 
 
 @pytest.mark.parametrize("limits", [Limits(2, 10), Limits(10, 2)])
-def test_lab_01_first_the_oldest_unproven_goes_then_the_least_recently_used(limits: Limits) -> None:
-    assert crowd([99, 1, 99, 2, 99, 1], [5, 9, 1, 9, 3, 9], limits) == [1, 3, 5, 2]
+def test_lab_01_unproven_series_go_first_and_among_equals_the_longest_silent(limits: Limits) -> None:
+    assert crowd([99, 1, 99, 2, 99, 1], [5, 9, 1, 9, 3, 9], limits) == [1, 5, 3, 2]
+    assert crowd([99, 20, 99, 2], [9, 4, 9, 9], limits) == [1, 3]
+    assert crowd([99, 2, 3, 2], [9, 8, 9, 9], limits) == [1, 3]
+
+
+def test_lab_01_a_series_that_has_stopped_goes_before_all_others() -> None:
+    assert crowd([99, 1, 99], [1000 - SILENT - 1, 1000, 1000 - SILENT], Limits(2, 10)) == [0]
+    assert crowd([99, 1, 99], [1000 - SILENT, 1000, 1000 - SILENT], Limits(2, 10)) == [1]
+
+
+def test_lab_01_a_series_that_keeps_coming_proves_itself_in_the_midst_of_a_flood() -> None:
+    limits = Limits(series_per_metric=20, series=50)
+    messages = []
+    for i in range(60):
+        flood = [gauge(1.0, labels={"request": f"{i}/{j}"}) for j in range(19)]
+        steady = gauge(1.0, labels={"route": "/pay"}) if i >= 10 else gauge(1.0, labels={"route": "/"})
+        messages += [message(T0 + i * STEP, [steady]), message(T0 + i * STEP, flood, now=T0 + i * STEP + STEP + 900)]
+    run = ran(messages, limits=limits)
+    assert run.state.directory.series["windows"].max() > 45
+    assert len(run.state.directory) <= 2 * limits.series_per_metric
 
 
 def test_lab_01_ways_to_write_the_same_labels_are_remembered_within_a_bound() -> None:
@@ -142,3 +157,7 @@ def test_services_beyond_the_bound_are_refused_with_every_aggregate() -> None:
     assert run.counts["malformed:too_many_services"] == 6
     replayed = (message(T0, [gauge(1.0)], tenant="replay-1", service=str(i)) for i in range(8))
     assert ran(replayed, limits=limits).counts["malformed:too_many_services"] == 3
+
+
+def test_lab_01_what_has_long_been_silent_makes_room_before_anything_else() -> None:
+    assert crowd([99, 1, 99, 99], [500, 500, 500 - SILENT - 1, 500 - SILENT], Limits(2, 10)) == [2, 1]
