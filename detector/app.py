@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import structlog
@@ -150,7 +151,8 @@ async def running(
         if not nats_url or not settings.database.url:
             settings.folder.mkdir(parents=True, exist_ok=True)
         if not nats_url:
-            embedded = await stack.enter_async_context(EmbeddedServer(settings.folder / "nats", nats_port))
+            port = nats_port or _port_before(settings)
+            embedded = await stack.enter_async_context(EmbeddedServer(settings.folder / "nats", port))
             nats_url = embedded.url
         counts = Counts()
         client = await connect(nats_url, counts=counts)
@@ -258,6 +260,16 @@ def broker_url(settings: Settings) -> str:
     if not found:
         raise BusError(f"no broker: start `detector run` first (it leaves a note in {settings.folder}), or name --nats")
     return str(found)
+
+
+def _port_before(settings: Settings) -> int | None:
+    """Port the embedded broker had when it last ran, if nobody has it now: collectors still look for it there."""
+    try:
+        port = urlsplit(broker_url(settings)).port
+        socket.create_server(("127.0.0.1", port or 0)).close()
+    except (BusError, ValueError, OSError):
+        return None
+    return port
 
 
 async def list_alerts(settings: Settings, state: str | None, tenant: str | None, limit: int) -> list[Alert]:

@@ -103,7 +103,7 @@ def collect(
     nats: NatsUrl = None,
     tenant: Annotated[str, typer.Option(help="Tenant to publish as.")] = "default",
     service: Annotated[str, typer.Option(help="Service to publish as.")] = "host",
-    seconds: Annotated[float, typer.Option(min=0.1, help="Length of a window.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of a window.")] = 1.0,
 ) -> None:
     """Publish the metrics of this machine until Ctrl-C."""
     from detector.app import broker_url, set_up_logs

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -221,14 +220,19 @@ def without_password(url: str) -> str:
     --------
     >>> without_password("nats://ann:secret@host:4222")
     'nats://ann:***@host:4222'
+    >>> without_password("postgresql://ann:se/cret@host/db?password=x")
+    'postgresql://ann:***@host/db?***'
     """
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    userinfo, _, host = parts.netloc.rpartition("@")
+    return ",".join(_without_secret(part) for part in url.split(","))
+
+
+def _without_secret(url: str) -> str:
+    scheme, mark, rest = url.rpartition("://")
+    rest, question, query = rest.partition("?")
+    userinfo, at, host = rest.rpartition("@")
     user, colon, _ = userinfo.partition(":")
-    hidden = f"{user}:***" if colon else "***"
-    return urlunsplit(parts._replace(netloc=f"{hidden}@{host}"))
+    hidden = f"{user}:***@" if colon else "***@" if at else ""
+    return f"{scheme}{mark}{hidden}{host}{'?***' if query and question else ''}"
 
 
 def _read(file: Path | None) -> dict[str, Any]:

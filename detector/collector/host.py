@@ -42,7 +42,7 @@ def read_host() -> list[Aggregate]:
     for part in (_cpu, _load, _memory, _disks, _file_systems, _network, _processes):
         try:
             found.extend(part())
-        except (OSError, psutil.Error, AttributeError, RuntimeError):
+        except (OSError, psutil.Error, AttributeError, LookupError, RuntimeError, ValueError):
             continue  # this platform or container does not tell
     return found
 

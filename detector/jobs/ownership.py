@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from detector.adapters.formats import checkpoints
 from detector.adapters.nats.reader import PartitionReader
 from detector.adapters.nats.streams import StreamInfo
-from detector.errors import CheckpointError
+from detector.errors import BusError, CheckpointError, StoreError
 from detector.jobs.partition import Partition
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.state import PartitionState, Plan
@@ -67,29 +67,51 @@ class Ownership:
         self._arrived = arrived
         self._threads = threads
         self._stream = stream
-        self._changing = asyncio.Lock()
+        self._claimed: dict[int, Lease] = {}
+        self._loading: asyncio.Task[None] | None = None
 
     async def renew(self) -> None:
-        """Prolong what is ours, drop what is not any more, take what is free. Call once a second.
+        """Prolong what is ours, drop what is not any more, claim what is free. Call once a second.
+
+        What was claimed is loaded beside this, so that leases don't run out meanwhile.
 
         Raises
         ------
-        StoreError, BusError
+        StoreError
         """
-        async with self._changing:
-            await self._renew()
-
-    async def _renew(self) -> None:
-        leases = [partition.lease for partition in self.held.values()]
+        leases = [*(partition.lease for partition in self.held.values()), *self._claimed.values()]
         kept = set(await self._store.renew(self._owner, leases, LEASE_SECONDS)) if leases else set()
-        for number in self.held.keys() - kept:
-            _log.warning("partition lost to another owner", partition=number)
-            await self.drop(number)
-        missing = [number for number in self._wanted if number not in self.held]
+        lost = {lease.partition for lease in leases} - kept
+        if lost:
+            _log.warning("partitions lost to another owner", partitions=sorted(lost))
+        for number in lost:
+            self._claimed.pop(number, None)
+        await asyncio.gather(*(self.drop(number) for number in lost))
+        missing = [number for number in self._wanted if number not in self.held and number not in self._claimed]
         if missing:
+            claimed = await self._store.claim(missing, self._owner, LEASE_SECONDS)
+            self._claimed.update({lease.partition: lease for lease in claimed})
+        if self._claimed and (self._loading is None or self._loading.done()):
+            self._loading = asyncio.create_task(self._load_claimed(), name="loading partitions")
+
+    async def _load_claimed(self) -> None:
+        try:
             stream = await self._stream()
-            for lease in await self._store.claim(missing, self._owner, LEASE_SECONDS):
-                self.held[lease.partition] = await self._load(lease, stream)
+            for number in list(self._claimed):
+                lease = self._claimed.get(number)
+                partition = await self._load(lease, stream) if lease is not None else None
+                if partition is None:
+                    continue
+                if self._claimed.get(number) is lease:
+                    del self._claimed[number]
+                    self.held[number] = partition
+                    partition.reader.start()
+        except (StoreError, BusError) as error:
+            self._claimed.clear()
+            _log.warning("partitions can't be loaded, trying on", reason=str(error))
+        except Exception:
+            self._claimed.clear()
+            _log.exception("partitions can't be loaded, trying on")
 
     async def drop(self, number: int) -> None:
         """Forget a partition and what was computed for it; it stays ours in the database until the lease ends."""
@@ -99,15 +121,22 @@ class Ownership:
 
     async def release(self) -> None:
         """Give everything up, so that the next owner need not wait."""
-        leases = [partition.lease for partition in self.held.values()]
-        await asyncio.gather(*(self.drop(number) for number in list(self.held)))
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.wait({self._loading})
+        leases = [*(partition.lease for partition in self.held.values()), *self._claimed.values()]
+        self._claimed.clear()
+        await self.drop_all()
         await self._store.release(self._owner, leases)
+
+    async def drop_all(self) -> None:
+        """Forget everything that was computed."""
+        await asyncio.gather(*(self.drop(number) for number in list(self.held)))
 
     async def _load(self, lease: Lease, stream: StreamInfo) -> Partition:
         state = await self._restore(lease.partition)
         lease = self._judge(lease, state, stream)
         reader = PartitionReader(self._client, stream, lease.partition, state.position + 1, self._arrived)
-        reader.start()
         partition = Partition(lease, state, reader, self.quarantine)
         partition.checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS * (lease.partition + 1) / len(self._wanted)
         partition.heard = time.monotonic()
@@ -124,18 +153,22 @@ class Ownership:
         return PartitionState(self._plan)
 
     def _judge(self, lease: Lease, state: PartitionState, stream: StreamInfo) -> Lease:
-        """Fit positions to the stream there is: another one, a shorter one, or one that has lost its beginning."""
-        known = lease.stream_created
-        if known and known != stream.created:
-            _log.error("stream is another one than before, models are kept", partition=lease.partition)
+        """Fit positions to the stream there is: another one, a shorter one, or one that has lost its beginning.
+
+        Checkpoint and effects may each belong to a stream of before; models are kept in any case.
+        """
+        said = {"partition": lease.partition, "stream": str(stream)}
+        if state.position >= 0 and state.stream != stream.created:
+            _log.error("the checkpoint belongs to another stream: read anew from its first message", **said)
             state.position = stream.first - 1
-            return replace(lease, effects_seq=state.position, checkpoint_seq=state.position)
-        if known and max(lease.effects_seq, state.position) > stream.last:
-            _log.error("stream has lost its end, models are kept", partition=lease.partition, last=stream.last)
-            state.position = min(state.position, stream.last)
-            return replace(lease, effects_seq=min(lease.effects_seq, stream.last))
-        if stream.first > state.position + 1 > 0:
-            _log.warning(
-                "gap: the stream starts later", partition=lease.partition, after=state.position, first=stream.first
-            )
+        elif state.position > stream.last:
+            _log.error("the stream has lost its end since the checkpoint", **said)
+            state.position = stream.last
+        elif stream.first > state.position + 1 > 0:
+            _log.warning("gap: the stream starts behind the checkpoint", after=state.position, **said)
+        state.stream = stream.created
+        if lease.effects_seq >= 0 and lease.stream_created != stream.created:
+            return replace(lease, effects_seq=stream.first - 1, checkpoint_seq=-1)
+        if lease.effects_seq > stream.last:
+            return replace(lease, effects_seq=stream.last, checkpoint_seq=min(lease.checkpoint_seq, stream.last))
         return lease

@@ -88,6 +88,8 @@ class Partition:
         if messages and self.reader.stream is not self.stream:
             self.stream = self.reader.stream
             self.state.position = self.committed = self.saved = messages[0].sequence - 1
+            self.state.stream = self.stream.created
+            self.checkpoint_due = 0.0  # the checkpoints there are belong to the stream of before
         return messages
 
     def apply(self, messages: Sequence[Message]) -> Applied:
@@ -101,10 +103,16 @@ class Partition:
             Where a fault of ours shows; the state can't be used any more.
         """
         with self.quarantine.watch(self.number, messages):
-            heads = (self.quarantine.refuse(self.number, _head(message)) for message in messages)
-            bodies = ((head, m.content_type, m.body) for head, m in zip(heads, messages, strict=True))
-            arrivals = batches.decode(bodies)
-            outcome = step(self.state, arrivals)
+            sound = [m for m in messages if not self.quarantine.skips(self.number, m.sequence)]
+            return self._apply(sound, messages[-1])
+
+    def _apply(self, messages: list[Message], last: Message) -> Applied:
+        heads = (self.quarantine.refuse(self.number, _head(message)) for message in messages)
+        bodies = ((head, m.content_type, m.body) for head, m in zip(heads, messages, strict=True))
+        arrivals = batches.decode(bodies)
+        outcome = step(self.state, arrivals)
+        self.state.position = max(self.state.position, last.sequence)
+        self.state.stream = self.stream.created
         by_position = {message.sequence: message for message in messages}
         applied = Applied()
         for decision in outcome.decisions:
@@ -159,9 +167,11 @@ def _alert_message(alert: Alert) -> Outgoing:
 def _scores(state: PartitionState, outcome: Outcome, arrivals: Arrivals, after: int) -> list[tuple[str, bytes]]:
     """Gather the scored windows of replayed services, `MOST_SCORES` a message, and how far each has come."""
     came = {(h.tenant, h.service) for h in arrivals.heads if h.window and h.tenant.startswith(REPLAY_PREFIX)}
-    if not came:
+    services = {key: state.directory.known_service(*key) for key in sorted(came)}
+    clocks = {key: state.clocks[row] for key, row in services.items() if row is not None and row in state.clocks}
+    if not clocks:
         return []
-    rows: dict[tuple[str, str], list[tuple[Signal, dict[str, Any]]]] = {key: [] for key in sorted(came)}
+    rows: dict[tuple[str, str], list[tuple[Signal, dict[str, Any]]]] = {key: [] for key in clocks}
     for scored in outcome.scored:
         for i, number in enumerate(scored.signal):
             signal = state.directory.signals[number]
@@ -171,9 +181,8 @@ def _scores(state: PartitionState, outcome: Outcome, arrivals: Arrivals, after: 
             row = {"start": int(scored.start[i]), "value": float(scored.value[i]), **_figures(scored.score[i])}
             found.append((signal, {**row, "alert": MARKS[scored.mark[i]]}))
     return [
-        (subjects.scores(*key), outgoing.scores_payload(clock, found[first : first + MOST_SCORES]))
+        (subjects.scores(*key), outgoing.scores_payload(clocks[key], found[first : first + MOST_SCORES]))
         for key, found in rows.items()
-        for clock in [state.clocks[state.directory.service(*key)]]
         for first in range(0, max(len(found), 1), MOST_SCORES)
     ]
 

@@ -29,13 +29,24 @@ class Poisoned(DetectorError):
 class Quarantine:
     """Finds the one message: after a fault the partition goes on message by message until it is past the run.
 
-    A message that fails alone is refused from then on, with the reason ``internal_error``. At most
-    `MOST_SUSPECTS` are remembered; the process forgets them when it ends, and finds them again on replay.
+    A message that fails alone is refused from then on, with the reason ``internal_error``. Where even that
+    fails, because the fault lies in what its time sets off, it is passed over, and readiness says so. At most
+    `MOST_SUSPECTS` are refused; the process forgets them when it ends, and finds them again on replay.
     """
 
     def __init__(self) -> None:
         self._careful: dict[int, int] = {}
         self._bad: dict[tuple[int, int], str] = {}
+        self._skip: set[tuple[int, int]] = set()
+
+    @property
+    def skipped(self) -> int:
+        """Messages passed over because even their refusal failed."""
+        return len(self._skip)
+
+    def skips(self, partition: int, sequence: int) -> bool:
+        """Whether a message is passed over altogether, its time included."""
+        return (partition, sequence) in self._skip
 
     def most(self, partition: int, position: int, limit: int) -> int:
         """How many messages to take at once."""
@@ -56,8 +67,12 @@ class Quarantine:
         """Remember what failed."""
         if error.first < error.last:
             self._careful[error.partition] = max(error.last, self._careful.get(error.partition, -1))
-        elif len(self._bad) < MOST_SUSPECTS:
-            self._bad[error.partition, error.first] = str(error.__cause__)[:200]
+            return
+        message = (error.partition, error.first)
+        if message in self._bad or len(self._bad) >= MOST_SUSPECTS:
+            self._skip.add(message)
+        else:
+            self._bad[message] = str(error.__cause__)[:200]
 
     @contextlib.contextmanager
     def watch(self, partition: int, messages: Sequence[Message]) -> Iterator[None]:

@@ -8,7 +8,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from detector.errors import StoreError
 from detector.ports import Store
 
-KEEP_PUBLISHED_SECONDS = 86_400.0
+KEEP_PUBLISHED_SECONDS = 3600.0
 PRUNE_AT_ONCE = 500
 
 _log = structlog.get_logger()
@@ -27,7 +27,7 @@ def schedule(store: Store) -> AsyncIOScheduler:
 
 
 async def prune_outbox(store: Store) -> int:
-    """Delete published messages older than a day, in small batches that hold nobody up; returns how many."""
+    """Delete messages published over an hour ago, in small batches that hold nobody up; returns how many."""
     gone = 0
     try:
         while batch := await store.prune_outbox(KEEP_PUBLISHED_SECONDS, PRUNE_AT_ONCE):

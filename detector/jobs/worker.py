@@ -18,7 +18,7 @@ from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.streams import stream_info
 from detector.domain.aggregate import RESULT_NAMES
 from detector.domain.alert import Alert
-from detector.errors import BusError, Fenced, StoreError
+from detector.errors import BusError, DetectorError, Fenced, StoreError
 from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
 from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned
@@ -30,6 +30,7 @@ MOST_MESSAGES = 500
 TICK_SECONDS = 1.0
 SAVE_POSITION_SECONDS = 1.0
 SAY_REFUSALS_SECONDS = 60.0
+STUCK_SECONDS = 60.0
 SILENT_SECONDS = 5.0
 """A consumer that heard nothing for so long, not even a heartbeat, makes the service not ready."""
 
@@ -86,11 +87,16 @@ class Worker:
         self._wanted = len(partitions)
         self._position_due = 0.0
         self._renewed = 0.0
+        self._turned = time.monotonic()
+        self._unwritten: list[int] = []
         self._refusals_said: Counter[str] = Counter()
         self._refusals_due = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then commit, save and release. Errors of broker and database are survived."""
+        """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
+
+        Cancelled, it leaves at once and saves nothing: the next start replays.
+        """
         renewing = asyncio.create_task(self._keep_leases())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -98,13 +104,17 @@ class Worker:
                 try:
                     if not await self._turn():
                         await self._wait(stopping)
-                except (StoreError, BusError, Poisoned) as error:
+                    self._turned = time.monotonic()
+                except Exception as error:
                     await self._recover(error)
+            await self._save_all()
         finally:
             renewing.cancel()
             stopping.cancel()
             await asyncio.gather(renewing, stopping, return_exceptions=True)
-            await self._leave()
+            with contextlib.suppress(StoreError):  # then the leases run out
+                await self.ownership.release()
+            self._threads.shutdown()
 
     def faults(self) -> dict[str, str]:
         """Name what keeps this worker from doing its work now."""
@@ -114,6 +124,10 @@ class Worker:
         if time.monotonic() - self._renewed > SILENT_SECONDS and self.trouble is None:
             found["leases"] = "not renewed; the database is slow or gone"
         now = time.monotonic()
+        if now - self._turned > STUCK_SECONDS:
+            found["turn"] = f"has been at one turn for over {STUCK_SECONDS:g} s"
+        if self.ownership.quarantine.skipped:
+            found["quarantine"] = f"{self.ownership.quarantine.skipped} messages passed over for faults of ours"
         silent = [p.number for p in self.ownership.held.values() if _silence(p, now) > SILENT_SECONDS]
         if silent:
             found["consumer"] = f"partitions {silent} have heard nothing from the broker for {SILENT_SECONDS:g} s"
@@ -130,11 +144,13 @@ class Worker:
         partitions = list(self.ownership.held.values())
         taken = [(partition, messages) for partition in partitions if (messages := partition.take(MOST_MESSAGES))]
         now = time.monotonic()
+        self._unwritten = [partition.number for partition, _ in taken]
         if taken:
             started = time.perf_counter()
             applied = await self._in_thread(_apply_all, taken)
             self.metrics.step_seconds.observe(time.perf_counter() - started)
             await self._commit(list(zip((p for p, _ in taken), applied, strict=True)), now)
+            self._unwritten = []
             for partition, _ in taken:
                 partition.heard = now
         await self._tick(partitions, now)
@@ -197,8 +213,11 @@ class Worker:
 
     async def _keep_leases(self) -> None:
         while True:
-            await self._renew()
-            self._show()
+            try:
+                await self._renew()
+                self._show()
+            except Exception:
+                _log.exception("leases or instruments failed, trying on")
             await asyncio.sleep(1.0)
 
     async def _renew(self) -> None:
@@ -214,23 +233,25 @@ class Worker:
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
-        _log.error("work dropped and done again", reason=str(error))
         if isinstance(error, Poisoned):
             self.ownership.quarantine.note(error)
-        await asyncio.gather(*(self.ownership.drop(number) for number in list(self.ownership.held)))
-        if isinstance(error, StoreError) and not isinstance(error, Fenced):
-            self.trouble = str(error)
-            await asyncio.sleep(0.5)
+            _log.error("work dropped and done again", reason=str(error))
+            await asyncio.gather(*(self.ownership.drop(number) for number in self._unwritten))
+        else:
+            _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
+            await self.ownership.drop_all()
+            self.trouble = str(error) or type(error).__name__
+            if not isinstance(error, Fenced):
+                await asyncio.sleep(0.5)
+        self._unwritten.clear()
         await self._renew()
 
-    async def _leave(self) -> None:
-        try:
-            for partition in list(self.ownership.held.values()):
+    async def _save_all(self) -> None:
+        for partition in list(self.ownership.held.values()):
+            try:
                 await self._save(partition)
-            await self.ownership.release()
-        except (StoreError, BusError) as error:
-            _log.warning("left without saving; the next start replays", reason=str(error))
-        self._threads.shutdown()
+            except (StoreError, Poisoned) as error:
+                _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
@@ -251,7 +272,7 @@ class Worker:
         m, held, now = self.metrics, list(self.ownership.held.values()), time.monotonic()
         totals: Counter[str] = Counter()
         for p in held:
-            totals.update(p.state.counts)
+            totals.update(dict(p.state.counts))  # a copy in one go: the scoring thread adds keys
             for kind, value in (("applied", p.state.position), ("effects", p.committed), ("checkpoint", p.saved)):
                 m.position.labels(p.number, kind).set(value)
             m.pending.labels(p.number).set(p.reader.pending)

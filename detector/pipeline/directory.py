@@ -13,7 +13,7 @@ from detector.errors import Undecodable
 from detector.pipeline.crowd import Crowd
 from detector.pipeline.crowd import Limits as Limits
 from detector.pipeline.roster import Roster
-from detector.pipeline.tables import LIVE_WINDOWS, SERIES, SOURCE, grown, start_series, start_source
+from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, SERIES, SOURCE, grown, start_series, start_source
 
 LONGEST_METRIC, LONGEST_LABELS = 512, 8192
 MOST_ALIASES = 8
@@ -89,6 +89,10 @@ class Directory:
             self.services.append(key)
         return row
 
+    def known_service(self, tenant: str, service: str) -> int | None:
+        """Row of a service, None where nothing of it was taken in."""
+        return self._service_rows.get((tenant, service))
+
     def aliases(self, service: int, instance: str) -> dict[Key, int]:
         """Return the sources of one instance by metric and label bytes as sent: the look-up of the hot path."""
         return self._aliases.get((service, instance), {})
@@ -115,7 +119,7 @@ class Directory:
         Raises
         ------
         Undecodable
-            ``bad_name``, ``bad_labels``, ``reserved_label``, ``kind_changed`` or ``too_many_sources``.
+            ``bad_name``, ``bad_labels``, ``reserved_label``, ``too_many_series`` or ``too_many_sources``.
         """
         metric, raw = key
         if not 0 < len(metric) <= LONGEST_METRIC or len(raw) > LONGEST_LABELS:
@@ -126,8 +130,6 @@ class Directory:
         row = self._series_rows.get((service, metric, pairs))
         if row is None:
             row = self._add_series(service, metric, pairs, kind, unit, head)
-        elif self.series[row]["kind"] != kind:
-            raise Undecodable("kind_changed", f"{metric} was a {Kind(self.series[row]['kind']).name.lower()}")
         source = self._source_rows.get((row, instance))
         if source is None:
             source = self._add_source(row, instance)
@@ -233,7 +235,7 @@ class Directory:
         self._crowd.add(row, (service, metric))
         start, window = head
         replayed = tenant.startswith(REPLAY_PREFIX)
-        step = window if replayed else window * max(1, -(-self.min_step // window))
+        step = window if replayed else window * min(MOST_PER_STEP, max(1, -(-self.min_step // window)))
         start_series(self.series, row, service, int(kind), replayed, step, start - start % step)
         self._add_signal(row, Signal(named, STATISTICS[STATISTIC_OF[kind]], _unit(unit, kind)), STATISTIC_OF[kind])
         return row

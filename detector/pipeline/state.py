@@ -86,6 +86,8 @@ class PartitionState:
     ----------
     position : int
         Stream sequence of the last message applied, -1 before the first.
+    stream : int
+        When the stream that `position` belongs to was created, Unix milliseconds; 0 where unknown.
     clock : int
         Event time of all tenants that are not replayed, whole seconds in milliseconds.
     clocks : dict
@@ -104,6 +106,7 @@ class PartitionState:
 
     plan: Plan
     position: int = -1
+    stream: int = 0
     clock: int = 0
     clocks: dict[int, int] = field(default_factory=dict)
     directory: Directory = field(init=False)

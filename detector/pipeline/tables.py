@@ -15,6 +15,7 @@ Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
 OPEN_WINDOWS = 8
+MOST_PER_STEP = 60
 LIVE_WINDOWS = 10
 """A source counts as live while it has reported in so many windows before the one to close."""
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from detector.domain.aggregate import Floats, Integers, Kind, Result
 from detector.pipeline.closing import close, close_ready, oldest
-from detector.pipeline.tables import LIVE_WINDOWS, OPEN_WINDOWS, Record, Table
+from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, OPEN_WINDOWS, Record, Table
 from models.compiled import jit
 
 ACCEPTED, DUPLICATE, LATE, GAP = (int(r) for r in (Result.ACCEPTED, Result.DUPLICATE, Result.LATE, Result.GAP))
@@ -30,7 +30,6 @@ REFUSALS = {
 }
 
 GAUGE, CUMULATIVE = int(Kind.GAUGE), int(Kind.CUMULATIVE)
-MOST_PER_STEP = 60
 AHEAD_WINDOWS = OPEN_WINDOWS - 2
 """So many open windows may lie ahead of the clock; the rest is for those whose clocks are right."""
 ONE = np.uint64(1)

@@ -81,7 +81,7 @@ def warm() -> bytes:
     both = [[gauge(float(v)), gauge(0.0, "told"), counter(1000 * i)] for i, v in enumerate(x)]
     messages = in_order(message(T0 + i * STEP, some, now=T0 + i * STEP + STEP) for i, some in enumerate(both))
     return checkpoints.encode(
-        Run(SETTINGS).take([(replace(h, position=i), *m) for i, (h, *m) in enumerate(messages)]).state
+        Run(SETTINGS).take([(replace(h, position=i), kind, body) for i, (h, kind, body) in enumerate(messages)]).state
     )
 
 

@@ -25,6 +25,7 @@ class Body:
     """Everything `PartitionState` holds but its plan; models by signal."""
 
     position: int
+    stream: int
     clock: int
     clocks: dict[int, int]
     bank_of: list[int]
@@ -68,6 +69,7 @@ def encode(state: PartitionState) -> bytes:
     body = msgspec.msgpack.encode(
         Body(
             position=state.position,
+            stream=state.stream,
             clock=state.clock,
             clocks=state.clocks,
             bank_of=state.bank_of,
@@ -115,7 +117,8 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
             _restore(state, signal, learned)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
-    state.position, state.clock, state.clocks = body.position, body.clock, body.clocks
+    state.position, state.stream = body.position, body.stream
+    state.clock, state.clocks = body.clock, body.clocks
     state.findings, state.missing, state.counts = body.findings, body.missing, Counter(body.counts)
     return state
 

@@ -15,7 +15,7 @@ from detector.ports import Message, Outgoing
 
 VERSION = 1
 MOST_REFUSALS = 100
-MOST_BODY = 65_536
+MOST_BODY = 8192
 """Of a refused message so much is kept, in bytes."""
 
 

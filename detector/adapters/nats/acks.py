@@ -15,6 +15,8 @@ from detector.ports import Outgoing
 
 MESSAGE_ID = "Nats-Msg-Id"
 ANSWER_SECONDS = 5.0
+FINAL = frozenset({10054, 10097, 10109})
+"""JetStream's codes for a message that will never be taken: too large, headers too large, stream sealed."""
 LONGEST_SUBJECT = 2048  # the server ends a connection whose command line exceeds 4 KiB
 
 
@@ -132,7 +134,7 @@ def _verdict(reply: Msg) -> bool | BusError:
         error = answer.get("error")
         if error is None:
             return bool(answer.get("duplicate", False))
-        kind = RefusedError if 400 <= int(error["code"]) < 500 else BusError
+        kind = RefusedError if error.get("err_code") in FINAL else BusError
         return kind(f"the stream refused the message: {error.get('description')} ({error['code']})")
     except (ValueError, KeyError, TypeError, AttributeError):
         return BusError("the acknowledgement can't be read; does another program answer on this subject?")
