@@ -133,9 +133,10 @@ class Directory:
         source = self._source_rows.get((row, instance))
         if source is None:
             source = self._add_source(row, instance)
-        if len(self._aliases_of[source]) < MOST_ALIASES:
-            self._aliases.setdefault((service, instance), {})[key] = source
-            self._aliases_of[source].append(((service, instance), key))
+        scope = (service, instance)
+        if key not in self.aliases(*scope) and len(self._aliases_of[source]) < MOST_ALIASES:
+            self._aliases.setdefault(scope, {})[key] = source
+            self._aliases_of[source].append((scope, key))
         return source
 
     def crowded(self) -> Iterator[int]:

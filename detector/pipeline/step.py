@@ -60,7 +60,7 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
-    refused: dict[int, tuple[Head, tuple[Refusal, ...]]] = {}
+    refused: dict[int, tuple[Head, list[Refusal]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
         moved = head.now // BEAT * BEAT > state.clock
@@ -74,9 +74,13 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
         decisions.extend(decide(state, windows, arrivals.heads))
         scored.append(windows)
         for owner, refusals in admitted.refused:
-            before = refused.get(owner.position, (owner, ()))[1]
-            refused[owner.position] = (owner, (*before, *refusals))
-    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(refused.values()))
+            refused.setdefault(owner.position, (owner, []))[1].extend(refusals)
+    letters = [(owner, tuple(sorted(found, key=_place))) for _, (owner, found) in sorted(refused.items())]
+    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters))
+
+
+def _place(refusal: Refusal) -> int:
+    return -1 if refusal.index is None else refusal.index
 
 
 def _beats(state: PartitionState, heads: list[Head]) -> Iterator[tuple[int, int]]:

@@ -75,7 +75,7 @@ def encode(state: PartitionState) -> bytes:
             bank_of=state.bank_of,
             findings=state.findings,
             missing=state.missing,
-            counts=dict(state.counts),
+            counts=dict(sorted(state.counts.items())),
             roster=state.directory.roster(),
             models=[(signal, state.banks[state.bank_of[signal]].state(signal)) for signal in used],
         )
