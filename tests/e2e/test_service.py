@@ -91,11 +91,14 @@ async def test_ns_04_a_poison_message_is_a_dead_letter_and_the_next_100_are_done
     js = client.jetstream()
     await js.publish("metrics.acme.shop", b"\xff\xfe not a batch")
     await js.publish("metrics.a$b.c", b"{}")
+    crooked = b'{"v":1,"instance":"a","start":1764000000001,"seconds":10,"aggregates":[]}'
+    await js.publish("metrics.replay-x.shop", crooked)
     await _publish(client, "shop", [1.0 + n % 7 for n in range(100)], _windows(100))
     await _accepted(service, 100)
-    letters = [json.loads(message.data) for message in await _messages(client, "deadletter.>", 2)]
-    assert sorted(letter["refused"][0]["reason"] for letter in letters) == ["bad_subject", "not_json"]
-    poison = next(letter for letter in letters if letter["service"] == "shop")
+    letters = [json.loads(message.data) for message in await _messages(client, "deadletter.>", 3)]
+    reasons = sorted(letter["refused"][0]["reason"] for letter in letters)
+    assert reasons == ["bad_subject", "bad_timestamp", "not_json"]
+    poison = next(letter for letter in letters if letter["tenant"] == "acme")
     assert base64.b64decode(poison["body"]) == b"\xff\xfe not a batch"
     metrics = await service.metrics()
     assert metrics['detector_refused{reason="not_json"}'] == metrics['detector_refused{reason="bad_subject"}'] == 1

@@ -1,0 +1,71 @@
+"""The loop under faults of ours: it goes on, loses nothing, and keeps its leases."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.adapters.formats.batches import JSON, decode_labels, encode
+from detector.adapters.http.metrics import Metrics
+from detector.adapters.nats.batches import BatchPublisher
+from detector.adapters.nats.connection import connect, disconnect
+from detector.adapters.nats.embedded import EmbeddedServer
+from detector.adapters.nats.streams import ensure_streams
+from detector.adapters.sql.migrate import upgrade
+from detector.adapters.sql.store import SqlStore
+from detector.jobs.worker import Worker
+from detector.pipeline.state import Plan
+from models import KernelBank
+from tests.waiting import until
+
+T0 = 1_764_000_000_000
+
+
+class Brittle(KernelBank):
+    """A model with a fault of ours: one value is more than it can bear, and what it raises is no Exception."""
+
+    def observe(self, rows: Any, x: Any, *more: Any) -> Any:
+        if 666.0 in x:
+            raise Panic("brittle")
+        return super().observe(rows, x, *more)
+
+
+class Panic(BaseException):
+    """What a panic in a Rust part looks like."""
+
+
+async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_are_learned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path / 'detector.db'}"
+    upgrade(url)
+    store = SqlStore.open(url)
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        client = await connect(broker.url)
+        await ensure_streams(client.jetstream())
+        plan = Plan(banks=[("*", Brittle)], labels=decode_labels)
+        worker = Worker(store, client, plan, "me", range(32), Metrics(), lambda _: None)
+        stop = asyncio.Event()
+        working = asyncio.create_task(worker.run(stop))
+        async with BatchPublisher(client) as publisher:
+            for n in range(60):
+                value = 666.0 if n == 20 else float(n % 7)
+                body = encode(JSON, "a", T0 + n * 10_000, 10, [{"metric": "m", "value": value}])
+                await publisher.send("replay-x", "shop", body, id=str(n))
+        await until(lambda: worker.totals["learned"] >= 59, 40, lambda: f"{worker.totals} {worker.faults()}")
+        assert worker.totals["malformed:internal_error"] == 1
+        assert worker.totals["accepted"] == 59
+        assert worker.faults() == {}
+        await until(lambda: _letters(store), 10)
+        stop.set()
+        await asyncio.wait_for(working, 20)
+        await disconnect(client)
+    await store.close()
+
+
+async def _letters(store: SqlStore) -> bool:
+    waiting = await store.unpublished(10)
+    return len(waiting) == 1 and b"internal_error" in waiting[0].payload
