@@ -145,7 +145,7 @@ async def _watch(service: Service, scene: Scene) -> None:
         for alert in reversed(scene.shown(service.recent)):
             if alert.message_id not in told:
                 told.add(alert.message_id)
-                console.print(line(alert), soft_wrap=True, highlight=False)
+                console.print(line(alert), soft_wrap=True, highlight=False, markup=False)
         await asyncio.sleep(0.25)
 
 

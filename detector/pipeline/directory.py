@@ -152,7 +152,9 @@ class Directory:
         departed = (table["window"] > 0) & (table["newest"] < closed - LIVE_WINDOWS * step)
         for row in np.unique(table["series"][departed]):
             sources = self._sources_of(int(row))
-            self._link(int(row), [source for source in sources if not departed[source]])
+            kept = [source for source in sources if not departed[source]]
+            self.series[row]["first_source"] = kept[0] if kept else -1
+            self.sources["next"][kept] = [*kept[1:], -1][: len(kept)]
             for source in sources:
                 if departed[source]:
                     self._drop_source(int(row), source)
@@ -170,8 +172,7 @@ class Directory:
 
     def row_of(self, series: Series) -> int:
         """Row of a known series."""
-        service = self._service_rows[series.tenant, series.service]
-        return self._series_rows[service, series.metric, series.labels]
+        return self._series_rows[self._service_rows[series.tenant, series.service], series.metric, series.labels]
 
     def roster(self) -> Roster:
         """Return what has to be kept of this directory."""
@@ -266,10 +267,6 @@ class Directory:
             sources.append(source)
             source = int(self.sources[source]["next"])
         return sources
-
-    def _link(self, row: int, sources: list[int]) -> None:
-        self.series[row]["first_source"] = sources[0] if sources else -1
-        self.sources["next"][sources] = [*sources[1:], -1][: len(sources)]
 
     def _drop_source(self, row: int, source: int) -> None:
         for scope, key in self._aliases_of.pop(source):

@@ -126,6 +126,18 @@ def test_the_ring_of_open_windows_never_exceeds_its_bound() -> None:
     assert run.counts["accepted"] == 79
 
 
+def test_a_window_too_old_for_a_full_ring_closes_none_of_the_others() -> None:
+    steady = [sent for i in range(10) for sent in both(i)]
+    flushed = T0 + 20 * STEP
+    newer = [message(T0 + i * STEP, [gauge(1.0)], now=flushed) for i in range(11, 11 + OPEN_WINDOWS)]
+    older = message(T0 + 10 * STEP, [gauge(1.0)], now=flushed)
+    other = message(T0 + 11 * STEP, [gauge(3.0)], instance="b", now=flushed)
+    run = ran([*steady, *newer, older, other, *ticks(flushed + 1000, flushed + 40_000)])
+    assert run.starts() == [*range(10), *range(11, 11 + OPEN_WINDOWS)]
+    assert run.values()[10] == 2.0
+    assert run.counts["late"] == 2  # the first of b, and the one that found no room
+
+
 def test_a_fast_clock_of_one_instance_makes_nobody_late() -> None:
     steady = [message(T0 + i * STEP, [gauge(1.0)]) for i in range(80)]
     fast = [

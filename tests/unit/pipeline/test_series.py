@@ -167,6 +167,14 @@ def test_ser_07_a_regular_series_that_stops_is_told_once_and_resolved_on_return(
     assert resolved.resolved_at == T0 + 211 * STEP
 
 
+def test_ser_07_a_series_that_stops_twice_is_told_twice() -> None:
+    messages = readings([*normal(150), *[None] * 30, *normal(20, 8)])
+    run = ran([*messages, *ticks(T0, T0 + 300 * STEP)])
+    assert [(a.state.value, a.revision) for a in run.alerts] == [("firing", 0), ("resolved", 1), ("firing", 0)]
+    assert [a.started_at for a in run.alerts] == [T0 + 150 * STEP, T0 + 150 * STEP, T0 + 200 * STEP]
+    assert run.alerts[2].window_end > T0 + (200 + 10 + 2 * 30) * STEP  # patience has grown with the first silence
+
+
 def test_ser_07_a_series_that_often_pauses_is_given_more_time() -> None:
     pausing = [None if 80 <= i < 88 else 100.0 for i in range(150)]
     end = T0 + 150 * STEP
