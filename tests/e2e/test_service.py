@@ -33,7 +33,7 @@ async def service(tmp_path: Path) -> AsyncIterator[DetectorProcess]:
     process = DetectorProcess(tmp_path / "detector-data")
     await process.start()
     yield process
-    await process.kill()
+    await process.stop()  # killed, it would leave its broker behind
 
 
 def _windows(count: int) -> list[int]:
@@ -120,7 +120,7 @@ async def test_nc_06_sigterm_with_messages_in_hand_loses_none(tmp_path: Path) ->
     metrics = await service.metrics()
     assert metrics['detector_aggregates{result="accepted"}'] == metrics["detector_windows_learned"] == 500
     assert metrics['detector_aggregates{result="duplicate"}'] == 0
-    await service.kill()
+    await service.stop()
 
 
 async def test_nc_01_after_a_broker_crash_all_50_are_handled_and_health_shows_it(tmp_path: Path) -> None:
