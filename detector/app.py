@@ -39,7 +39,7 @@ from detector.errors import BusError, StoreError
 from detector.jobs.relay import Relay
 from detector.jobs.schedule import schedule
 from detector.jobs.worker import Worker
-from detector.pipeline.directory import Limits
+from detector.pipeline.crowd import Limits
 from detector.pipeline.state import Levels, PartitionState, Plan
 from detector.pipeline.step import step
 from models import KernelBank, RiverBank, ScoringBank, warm
@@ -74,15 +74,16 @@ def database_url(settings: Settings) -> str:
 def set_up_logs(settings: Log) -> None:
     """Log to standard error: for people on a terminal, as JSON elsewhere or where asked for."""
     people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+    # Tracebacks are plain text: a pretty one would show local variables, and what secrets they hold.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     level = getattr(logging, settings.level.upper())
     logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING), format="%(message)s")
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
+            *([console] if people else renderers),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
@@ -95,22 +96,23 @@ class Service:
 
     Attributes
     ----------
-    nats_url, http_url, database_url : str
+    nats_url, http_url : str
     worker : Worker
     relay : Relay
     recent : deque of Alert
         The last `RECENT_ALERTS` revisions, newest first.
     """
 
-    def __init__(self, nats_url: str, database: str, client: Client, store: SqlStore, worker: Worker, relay: Relay):
+    def __init__(
+        self, nats_url: str, client: Client, store: SqlStore, worker: Worker, relay: Relay, recent: deque[Alert]
+    ) -> None:
         self.nats_url = nats_url
         self.http_url = ""
-        self.database_url = database
         self.client = client
         self.store = store
         self.worker = worker
         self.relay = relay
-        self.recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
+        self.recent = recent
         self.dead: dict[str, str] = {}
 
     def faults(self) -> dict[str, str]:
@@ -122,24 +124,17 @@ class Service:
             found["relay"] = self.relay.trouble
         return found
 
-    def told(self, alerts: list[Alert]) -> None:
-        """Take note of revisions that are in the database now."""
-        self.recent.extendleft(alerts)
-        self.relay.wake()
-
 
 @asynccontextmanager
-async def running(
-    settings: Settings, partitions: Sequence[int] = tuple(range(PARTITIONS)), *, nats_port: int | None = None
-) -> AsyncIterator[Service]:
+async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PARTITIONS))) -> AsyncIterator[Service]:
     """Start the whole service, and stop it in order: commit, save, release, close.
+
+    An embedded broker gets the port it had last, or a free one.
 
     Parameters
     ----------
     settings : Settings
     partitions : sequence of int
-    nats_port : int, optional
-        Port of the embedded broker, by default a free one, or the one used last.
 
     Raises
     ------
@@ -151,8 +146,8 @@ async def running(
         if not nats_url or not settings.database.url:
             settings.folder.mkdir(parents=True, exist_ok=True)
         if not nats_url:
-            port = nats_port or _port_before(settings)
-            embedded = await stack.enter_async_context(EmbeddedServer(settings.folder / "nats", port))
+            place = EmbeddedServer(settings.folder / "nats", _port_before(settings))
+            embedded = await stack.enter_async_context(place)
             nats_url = embedded.url
         counts = Counts()
         client = await connect(nats_url, counts=counts)
@@ -167,11 +162,15 @@ async def running(
 
         metrics = Metrics()
         relay = Relay(store, NatsBus(client))
-        told: list[Callable[[list[Alert]], None]] = []
+        recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
+
+        def told(alerts: list[Alert]) -> None:
+            recent.extendleft(alerts)
+            relay.wake()
+
         owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-        worker = Worker(store, client, plan, owner, partitions, metrics, lambda alerts: told[0](alerts))
-        service = Service(nats_url, url, client, store, worker, relay)
-        told.append(service.told)
+        worker = Worker(store, client, plan, owner, partitions, metrics, told)
+        service = Service(nats_url, client, store, worker, relay, recent)
         scheduler = schedule(store)
         scheduler.start()
         stack.callback(scheduler.shutdown, wait=False)
@@ -204,9 +203,9 @@ def _background(
     stack: AsyncExitStack,
     name: str,
     work: Callable[[], Coroutine[Any, Any, None]],
-    dead: dict[str, str] | None = None,
+    dead: dict[str, str],
 ) -> None:
-    task = asyncio.create_task(_restarting(name, work, dead if dead is not None else {}), name=name)
+    task = asyncio.create_task(_restarting(name, work, dead), name=name)
 
     async def end() -> None:
         task.cancel()
@@ -220,7 +219,7 @@ async def _restarting(name: str, work: Callable[[], Coroutine[Any, Any, None]], 
     while True:
         try:
             await work()
-        except Exception as error:
+        except Exception as error:  # whatever it is: the part starts again, and readiness says so
             dead[name] = f"{type(error).__name__}: {error}"
             _log.exception("restarting", part=name)
             await asyncio.sleep(1.0)

@@ -110,6 +110,7 @@ async def _act(service: Service, scene: Scene) -> None:
                 )
                 end = int(time.time() * 1000) // window * window
                 await _publish(publisher, shop, start, end, None)
+                await publisher.flush()
                 start = end
                 await asyncio.sleep(max(0.05, (end + window) / 1000 - time.time()))
     finally:

@@ -96,7 +96,7 @@ def alert_id(signal: Signal, model: str, started_at: int) -> str:
     --------
     >>> from detector.domain.series import Series
     >>> alert_id(Signal(Series("acme", "shop", "cpu"), "mean"), "novelty/1", 0)
-    'ca4e2761-fb9c-5c6e-9e4c-0104c21951fb'
+    '31fe35b1-1cbe-56ac-adb7-d7217965e382'
     """
     return str(uuid.uuid5(NAMESPACE, f"{signal.series.key}|{signal.statistic}|{model}|{started_at}"))
 

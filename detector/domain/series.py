@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,9 +29,7 @@ class Series:
     --------
     >>> s = Series("acme", "shop", "cpu", canonical_labels({"core": "1", "zone": ""}))
     >>> s.key
-    'acme/shop/cpu{"core":"1"}'
-    >>> f"{s.fingerprint:016x}"
-    'ffa7d21fa96ae64e'
+    '["acme", "shop", "cpu", {"core": "1"}]'
     """
 
     tenant: str
@@ -42,14 +39,8 @@ class Series:
 
     @cached_property
     def key(self) -> str:
-        """The canonical name: equal for equal series, whatever order the labels came in."""
-        labels = json.dumps(dict(self.labels), ensure_ascii=False, separators=(",", ":"))
-        return f"{self.tenant}/{self.service}/{self.metric}{labels}"
-
-    @cached_property
-    def fingerprint(self) -> int:
-        """A 64-bit hash of `key` (BLAKE2b, RFC 7693), the same on every machine."""
-        return int.from_bytes(hashlib.blake2b(self.key.encode(), digest_size=8).digest(), "big")
+        """The canonical name, a JSON list: equal for equal series, and for no others, whatever signs a name holds."""
+        return json.dumps([self.tenant, self.service, self.metric, dict(self.labels)], ensure_ascii=False)
 
     def __str__(self) -> str:
         labels = ", ".join(f"{name}={value}" for name, value in self.labels)

@@ -109,7 +109,7 @@ class Ownership:
         except (StoreError, BusError) as error:
             self._claimed.clear()
             _log.warning("partitions can't be loaded, trying on", reason=str(error))
-        except Exception:
+        except Exception:  # a fault of ours in one load: all are claimed and loaded again
             self._claimed.clear()
             _log.exception("partitions can't be loaded, trying on")
 
@@ -135,7 +135,7 @@ class Ownership:
 
     async def _load(self, lease: Lease, stream: StreamInfo) -> Partition:
         state = await self._restore(lease.partition)
-        lease = self._judge(lease, state, stream)
+        lease = judge(lease, state, stream)
         reader = PartitionReader(self._client, stream, lease.partition, state.position + 1, self._arrived)
         partition = Partition(lease, state, reader, self.quarantine)
         partition.checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS * (lease.partition + 1) / len(self._wanted)
@@ -152,23 +152,37 @@ class Ownership:
                 _log.error("checkpoint refused", partition=number, sequence=sequence, reason=str(error))
         return PartitionState(self._plan)
 
-    def _judge(self, lease: Lease, state: PartitionState, stream: StreamInfo) -> Lease:
-        """Fit positions to the stream there is: another one, a shorter one, or one that has lost its beginning.
 
-        Checkpoint and effects may each belong to a stream of before; models are kept in any case.
-        """
-        said = {"partition": lease.partition, "stream": str(stream)}
-        if state.position >= 0 and state.stream != stream.created:
-            _log.error("the checkpoint belongs to another stream: read anew from its first message", **said)
-            state.position = stream.first - 1
-        elif state.position > stream.last:
-            _log.error("the stream has lost its end since the checkpoint", **said)
-            state.position = stream.last
-        elif stream.first > state.position + 1 > 0:
-            _log.warning("gap: the stream starts behind the checkpoint", after=state.position, **said)
-        state.stream = stream.created
-        if lease.effects_seq >= 0 and lease.stream_created != stream.created:
-            return replace(lease, effects_seq=stream.first - 1, checkpoint_seq=-1)
-        if lease.effects_seq > stream.last:
-            return replace(lease, effects_seq=stream.last, checkpoint_seq=min(lease.checkpoint_seq, stream.last))
-        return lease
+def judge(lease: Lease, state: PartitionState, stream: StreamInfo) -> Lease:
+    """Fit positions to the stream there is: another one, a shorter one, or one that has lost its beginning.
+
+    Checkpoint and effects may each belong to a stream of before; models are kept in any case.
+
+    Parameters
+    ----------
+    lease : Lease
+        With the position of the effects.
+    state : PartitionState
+        Changed: position, and the stream it belongs to.
+    stream : StreamInfo
+        What there is now.
+
+    Returns
+    -------
+    Lease
+        With positions that mean something in this stream.
+    """
+    said = {"partition": lease.partition, "stream": str(stream)}
+    if state.position >= 0 and state.stream != stream.created:
+        _log.error("the checkpoint belongs to another stream: read anew from its first message", **said)
+        state.position = stream.first - 1
+    elif state.position > stream.last:
+        _log.error("the stream has lost its end since the checkpoint", **said)
+        state.position = stream.last
+    elif stream.first > state.position + 1 > 0:
+        _log.warning("gap: the stream starts behind the checkpoint", after=state.position, **said)
+    state.stream = stream.created
+    effects = min(lease.effects_seq, stream.last)
+    if lease.effects_seq >= 0 and lease.stream_created != stream.created:
+        effects = stream.first - 1
+    return replace(lease, effects_seq=effects, checkpoint_seq=state.position)

@@ -144,7 +144,7 @@ class Partition:
         return self.state.position, checkpoints.encode(self.state)
 
     def _dead_letter(self, message: Message, head: Head, refusals: tuple[Refusal, ...]) -> Outgoing:
-        subject = ".".join(["deadletter", *message.subject.split(".")[2:]])
+        subject = subjects.deadletter(head.tenant, head.service)
         return outgoing.dead_letter(message, head, refusals, subject, self.stream.created)
 
 

@@ -81,6 +81,6 @@ class Quarantine:
             yield
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as error:
+        except BaseException as error:  # what a Rust part raises is no Exception
             _log.exception("a message brought a fault to light", partition=partition)
             raise Poisoned(partition, messages[0].sequence, messages[-1].sequence, error) from error

@@ -105,7 +105,7 @@ class Worker:
                     if not await self._turn():
                         await self._wait(stopping)
                     self._turned = time.monotonic()
-                except Exception as error:
+                except Exception as error:  # whatever it is: what may be half done is dropped and done again
                     await self._recover(error)
             await self._save_all()
         finally:
@@ -216,7 +216,7 @@ class Worker:
             try:
                 await self._renew()
                 self._show()
-            except Exception:
+            except Exception:  # a dead task here would let every lease run out
                 _log.exception("leases or instruments failed, trying on")
             await asyncio.sleep(1.0)
 

@@ -10,8 +10,7 @@ import numpy.typing as npt
 from detector.domain.aggregate import Kind
 from detector.domain.series import Series, Signal, canonical_labels
 from detector.errors import Undecodable
-from detector.pipeline.crowd import Crowd
-from detector.pipeline.crowd import Limits as Limits
+from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.roster import Roster
 from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, SERIES, SOURCE, grown, start_series, start_source
 

@@ -79,6 +79,14 @@ def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
 
 
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [block for language, block in _blocks(README) if language == "python"]
+    assert found
+    for block in found:
+        exec(compile(block, "README.md", "exec"), {})
+    assert "spike" in capsys.readouterr().out
+
+
 def test_settings_of_the_readme_load(tmp_path: Path) -> None:
     found = [block for language, block in _blocks(README) if language == "toml"]
     assert found
