@@ -116,7 +116,7 @@ async def disturb(service: DetectorProcess, broker: EmbeddedServer, rng: random.
             restarts = broker.restarts
             assert broker.pid is not None
             os.kill(broker.pid, signal.SIGKILL)
-            await until(lambda before=restarts: broker.restarts > before, 30)  # type: ignore[misc]
+            await until(lambda before=restarts: broker.restarts > before, 30)  # type: ignore[misc]  # the default binds the loop's value
 
 
 async def _worked_off(service: DetectorProcess) -> bool:

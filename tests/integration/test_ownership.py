@@ -107,6 +107,8 @@ async def test_a_worker_ended_before_its_commit_saves_nothing_and_the_next_does_
         await until(lambda: len(ended.ownership.held) == 32, 20)
         with sqlite3.connect(tmp_path / "detector.db") as blocker:
             blocker.execute("BEGIN EXCLUSIVE")
+            # The writer hangs in a renewal now, and a commit waits its turn behind it.
+            await until(lambda: time.monotonic() - ended._renewed > 1.5, 10)
             await publish(client, range(50))
 
             def applied() -> bool:

@@ -138,7 +138,7 @@ def test_scores_read_back_to_the_last_bit(rows: list[Any]) -> None:
     )
     figures = [np.array(column, float) for column in (values, expected, lower, upper, score, surprise)]
     stream = io.StringIO()
-    write_scores(stream, ScoredRows(stamps, *figures, alert, alert))  # type: ignore[call-arg,arg-type]
+    write_scores(stream, ScoredRows(stamps, *figures, alert, alert))  # type: ignore[call-arg,arg-type]  # columns by place
     header, *back = csv.reader(io.StringIO(stream.getvalue(), newline=""))
     assert len(header) == 9
     assert [row[0] for row in back] == stamps
@@ -158,7 +158,7 @@ def test_any_bytes_give_a_series_or_a_named_fault(content: bytes | str) -> None:
         try:
             found = read_series(path)
         except FileError as error:
-            assert str(path) in str(error)  # noqa: PT017
+            assert str(path) in str(error)  # noqa: PT017  either outcome is right
             return
         assert len(found.stamps) == len(found.times) == len(found.values) == len(found.windows())
         assert not np.isinf(found.values).any()

@@ -70,7 +70,7 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
                 closed_cb=observer.on_close,
                 reconnect_to_server_handler=_next_server,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.25,  # type: ignore[arg-type]
+                reconnect_time_wait=0.25,  # type: ignore[arg-type]  # fractions work
                 ping_interval=5,
                 flush_timeout=5.0,
                 **secrets,

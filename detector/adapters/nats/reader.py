@@ -139,7 +139,7 @@ class PartitionReader:
             except (BusError, nats.errors.Error, OSError, TimeoutError) as error:
                 self._say_trouble(error)
                 await asyncio.sleep(random.uniform(*RETRY_SECONDS))  # noqa: S311  only spreads readers
-            except Exception:
+            except Exception:  # a reader that ends would leave its partition silent
                 _log.exception("partition reader failed and tries again", partition=self.partition)
                 await asyncio.sleep(RETRY_SECONDS[1])
             await self._feed.close()

@@ -17,7 +17,7 @@ NOTHING = np.full(3, np.nan)
 def rows(**columns: object) -> ScoredRows:
     figures = dict.fromkeys(("values", "expected", "lower", "upper", "score", "surprise"), NOTHING)
     texts = {"stamps": ["a", "b", "c"], "alert": [""] * 3, "reason": [""] * 3}
-    return ScoredRows(**{**figures, **texts, **columns})  # type: ignore[arg-type]
+    return ScoredRows(**{**figures, **texts, **columns})  # type: ignore[arg-type]  # columns of two types
 
 
 def test_rows_as_text() -> None:

@@ -71,7 +71,7 @@ def test_read_only_and_writable_arrays_run_the_same_compiled_loop() -> None:
     x.flags.writeable = False
     bank.observe(rows, x, rows, np.zeros(3), np.inf)
     bank.observe(rows[::1], x.copy(), rows, np.zeros(3), np.inf)
-    assert len(_observe_until_kept.signatures) == 1  # type: ignore[attr-defined]
+    assert len(_observe_until_kept.signatures) == 1  # type: ignore[attr-defined]  # numba's
 
 
 def test_river_face_gives_the_same_bits_as_the_bank() -> None:

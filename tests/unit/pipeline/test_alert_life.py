@@ -21,7 +21,7 @@ LEVELS = Levels(on=2.75, off=1.5, critical=4.0, min_windows=1, keep_windows=20)
 
 def told(surprises: Sequence[float | None], **levels: float) -> Run:
     """The story of a signal whose windows are exactly so surprising."""
-    return ran(readings(surprises), banks=[("*", Echo)], levels=replace(LEVELS, **levels))  # type: ignore[arg-type]
+    return ran(readings(surprises), banks=[("*", Echo)], levels=replace(LEVELS, **levels))  # type: ignore[arg-type]  # keywords of one type
 
 
 def states(run: Run) -> list[tuple[str, int]]:
