@@ -7,7 +7,7 @@ import numpy as np
 from models.compiled import jit
 from models.surprise import LOWEST, MEMORY
 
-__all__ = ["CAP", "GRACE", "calibrated", "history", "score_of"]
+__all__ = ["CAP", "GRACE", "allowance", "calibrated", "history", "score_of"]
 
 CAP = 6.0
 """Largest surprise."""
@@ -46,15 +46,24 @@ def history(learned: int) -> float:
 
 
 @jit
-def calibrated(raw: float, learned: int) -> float:
-    """Return the surprise on the calibrated scale, 0 to CAP.
+def allowance(learned: int) -> float:
+    """Return what a short history adds to a raw surprise, 0 or less.
 
-    A short history shows fewer rare values, so that the same rank says less: half the logarithm of the share
-    of a full history is taken off. Within the grace period the surprise is capped.
+    It shows fewer rare values, so that the same rank says less: half the logarithm of the share of a full
+    history.
+    """
+    return 0.5 * log10(history(learned))
+
+
+@jit
+def calibrated(raw: float, learned: int, allowed: float) -> float:
+    """Return the surprise on the calibrated scale, 0 to CAP; within the grace period it is capped.
+
+    `allowed` is the `allowance` of `learned`, which many views of one observation share.
     """
     if raw <= LOWEST:
         return 0.0
-    raw += 0.5 * log10(history(learned))
+    raw += allowed
     if raw <= _RAW[0]:
         return 0.0
     surprise = _CALIBRATED[-1]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models import forecaster, intervals, scale, surprise
-from models.calibration import GRACE, calibrated, history, score_of
+from models.calibration import GRACE, allowance, calibrated, history, score_of
 from models.compiled import jit
 from models.reasons import reason_of
 from models.score import N_TERMS, REASONS, SCORE
@@ -49,6 +49,9 @@ DRIFT_SLACK, DRIFT_CUT, DRIFT_MOST = 0.5, 5.0, 80.0
 COVERAGE = 0.99
 FIRST_RATED = 5
 """Observations needed before anything is rated."""
+
+NOTHING = log(surprise.SOFT)
+"""Where a statistic of 0 stands in its histogram."""
 
 _HANDICAP = np.array([0.0, 0.75, 1.0, 1.0, 1.0, 1.0, 1.25])
 _SOFTNESS = np.array([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.1])
@@ -110,12 +113,12 @@ def _drift(s: Row, z: float) -> None:
 
 
 @jit
-def _age(s: Row, unit: float) -> None:
+def _age(s: Row, log_unit: float) -> None:
     """Let the past fade by one observation and follow a scale that has moved."""
     if s.learned <= 30:
-        s.anchor = log(unit)
+        s.anchor = log_unit
     else:
-        bins = int((log(unit) - s.anchor) / surprise.WIDTH)
+        bins = int((log_unit - s.anchor) / surprise.WIDTH)
         if abs(bins) >= 4:
             s.anchor += bins * surprise.WIDTH
             surprise.shift(s.histograms[VALUE], bins)
@@ -144,23 +147,23 @@ def _repeat(s: Row, v: float, unit: float) -> int:
 
 
 @jit
-def _judge(s: Row, unit: float, terms: Terms) -> tuple[float, int]:
+def _judge(s: Row, log_unit: float, allowed: float, terms: Terms) -> tuple[float, int]:
     """Rate the statistics in `terms`, add them to their past, and put their surprises in their place.
 
     Returns the highest rating less the view's handicap, and its view.
     """
     highest = LOWEST
     strangest = 0
-    in_units_of_x = log(unit) - s.anchor
+    in_units_of_x = log_unit - s.anchor
     for view in range(N_TERMS):
         statistic = terms[view]
-        u = surprise.logarithm(statistic)
+        u = surprise.logarithm(statistic) if statistic > 0.0 else NOTHING
         if view in (VALUE, SPREAD):
             u += in_units_of_x
         terms[view] = 0.0
         if statistic > 0.0 and s.learned >= FIRST_RATED:
             rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view]) - _HANDICAP[view]
-            terms[view] = calibrated(rated, s.learned)
+            terms[view] = calibrated(rated, s.learned, allowed)
             if rated > highest:
                 highest = rated
                 strangest = view
@@ -279,9 +282,11 @@ def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row
     _statistics(s, v, spread, z, grain, unit, out.terms)
 
     # The judgement.
-    _age(s, own_unit)
-    rated, strangest = _judge(s, own_unit, out.terms)
-    out.surprise = calibrated(rated, s.learned)
+    log_unit = log(own_unit)
+    allowed = allowance(s.learned)
+    _age(s, log_unit)
+    rated, strangest = _judge(s, log_unit, allowed, out.terms)
+    out.surprise = calibrated(rated, s.learned, allowed)
     out.score = score_of(out.surprise)
     out.grace = max(GRACE - s.learned, 0)
     out.reason = reason_of(s, strangest, x, out) if out.surprise > 0.0 else 0
