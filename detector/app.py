@@ -22,7 +22,7 @@ import numpy as np
 import structlog
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import decode_labels
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus

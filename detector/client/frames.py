@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from detector.adapters.files import NO_TIME, read_series
-from detector.adapters.formats.batches import decode_labels
+from detector.adapters.formats.labels import decode_labels
 from detector.client.offline import FIGURES, score_file
 from detector.pipeline.state import Plan
 from models import KernelBank

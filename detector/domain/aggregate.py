@@ -74,6 +74,22 @@ class Head:
     refused: tuple[Refusal, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Neighbours [first, last) of one message and one metric that were sent together as columns.
+
+    Equal tokens, from one instance and for one metric, name the same series in the same order.
+    """
+
+    first: int
+    last: int
+    token: bytes
+
+    def moved(self, by: int) -> Block:
+        """Return the same block `by` entries further on."""
+        return Block(self.first + by, self.last + by, self.token)
+
+
 @dataclass(frozen=True)
 class Arrivals:
     """A run of messages of one partition in stream order, their aggregates as columns of n entries.
@@ -86,10 +102,14 @@ class Arrivals:
     metrics, units : list of str
     labels : list of bytes
         As they were sent: a look-up key, not a canonical form.
+    blocks : dict of int to list of Block
+        By head, what came as columns; together all of its aggregates.
     kinds : uint8[n]
         `Kind`.
-    counts, sums, minima, maxima : float64[n]
-        NaN where absent. `sums` holds the value of sums and cumulative totals.
+    counts, sums : float64[n]
+        Scaled up to what was seen before sampling. `sums` holds the value of sums and cumulative totals.
+    minima, maxima : float64[n]
+        NaN where absent.
     totals : uint64[n]
         Cumulative totals that were sent as integers, where `exact` is true.
     exact : bool[n]
@@ -104,6 +124,7 @@ class Arrivals:
     metrics: list[str]
     units: list[str]
     labels: list[bytes]
+    blocks: dict[int, list[Block]]
     kinds: npt.NDArray[np.uint8]
     counts: Floats
     sums: Floats
@@ -128,6 +149,7 @@ class Arrivals:
             metrics=[metric] * n,
             units=[""] * n,
             labels=[b""] * n,
+            blocks={},
             kinds=np.zeros(n, np.uint8),
             counts=np.ones(n),
             sums=kept,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.domain.aggregate import RESULT_NAMES, Arrivals, Head, Kind, Refusal, Result
+from detector.domain.aggregate import RESULT_NAMES, Arrivals, Head, Integers, Kind, Refusal, Result
 from detector.errors import Undecodable
 from detector.pipeline.directory import REPLAY_PREFIX
 from detector.pipeline.state import PartitionState
@@ -64,7 +64,7 @@ def admit(state: PartitionState, arrivals: Arrivals, first: int, last: int, move
         span = range(int(bounds[h]), int(bounds[h + 1]))
         fault = _fault(state, head) if head.window else None
         if fault is None:
-            refusals = _find(state, arrivals, head, span, rows[span.start - begin :])
+            refusals = _find(state, arrivals, first + h, span, rows[span.start - begin : span.stop - begin])
         else:
             refusals = _refuse_all(arrivals, head, span, fault)
         timing = _event_time(state, head) if fault is None and _replayed(head) else (state.clock, False, -1)
@@ -116,12 +116,33 @@ def _refuse_all(arrivals: Arrivals, head: Head, span: range, fault: tuple[str, s
     return [Refusal(None, *fault)]
 
 
-def _find(state: PartitionState, arrivals: Arrivals, head: Head, span: range, rows: np.ndarray) -> list[Refusal]:
-    """Write the source of each aggregate of a message into `rows`; returns what must be refused."""
+def _find(state: PartitionState, arrivals: Arrivals, number: int, span: range, rows: Integers) -> list[Refusal]:
+    """Write the source of each aggregate of message `number` into `rows`; returns what must be refused."""
     if not span:
         return []
+    head, blocks = arrivals.heads[number], arrivals.blocks.get(number)
+    service = state.directory.service(head.tenant, head.service)
+    if blocks is None:
+        return _find_each(state, arrivals, head, service, span, rows)
+    refusals = []
+    for block in blocks:
+        scope = (service, head.instance, arrivals.metrics[block.first], arrivals.labels[block.first])
+        mine = rows[block.first - span.start : block.last - span.start]
+        known = state.directory.blocks.find(scope, block.token)
+        if known is None:
+            found = _find_each(state, arrivals, head, service, range(block.first, block.last), mine)
+            refusals.extend(found)
+            if not found:
+                state.directory.blocks.keep(scope, block.token, mine)
+        else:
+            mine[:] = known
+    return refusals
+
+
+def _find_each(
+    state: PartitionState, arrivals: Arrivals, head: Head, service: int, span: range, rows: Integers
+) -> list[Refusal]:
     directory = state.directory
-    service = directory.service(head.tenant, head.service)
     known = directory.aliases(service, head.instance)
     window = (min(head.start, head.now - head.window), head.window)  # a fast clock must not make others late
     refusals = []

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from detector.domain.aggregate import Kind
 from detector.domain.series import Series, Signal, canonical_labels
 from detector.errors import Undecodable
+from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.roster import Roster
 from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, SERIES, SOURCE, grown, start_series, start_source
@@ -20,6 +21,9 @@ MOST_ALIASES = 8
 STATISTICS = ("mean", "rate")
 STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
 REPLAY_PREFIX = "replay-"
+
+LABEL_BYTES = 256
+"""Memory for blocks of labels, a series."""
 
 Key = tuple[str, bytes]
 Labels = Callable[[bytes], dict[str, object]]
@@ -40,6 +44,8 @@ class Directory:
         Signal of each statistic of each series, -1 for none.
     fresh : list of (int, int)
         Signals, with the row of their series, that have no model yet; whoever gives them one clears the list.
+    blocks : BlockMemory
+        The look-up of whole blocks.
     """
 
     def __init__(self, limits: Limits, min_step: int) -> None:
@@ -58,6 +64,7 @@ class Directory:
         self._source_rows: dict[tuple[int, str], int] = {}
         self._aliases: dict[tuple[int, str], dict[Key, int]] = {}
         self._aliases_of: dict[int, list[tuple[tuple[int, str], Key]]] = {}
+        self.blocks = BlockMemory(LABEL_BYTES * limits.series)
         self._free_series: list[int] = []
         self._free_sources: list[int] = []
         self._free_signals: list[int] = []
@@ -273,6 +280,7 @@ class Directory:
             if not self._aliases[scope]:
                 del self._aliases[scope]
         del self._source_rows[row, self.instances[source]]
+        self.blocks.clear()
         self.sources[source]["window"] = 0
         self._free_sources.append(source)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from detector.adapters.formats.batches import JSON, decode_labels, encode
+from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect

@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.adapters.formats.batches import JSON, MSGPACK, decode, decode_labels, encode
+from detector.adapters.formats.batches import JSON, MSGPACK, decode, encode
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.formats.outgoing import dead_letter
 from detector.domain.aggregate import Head, Kind
 from detector.errors import Undecodable

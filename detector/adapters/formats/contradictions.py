@@ -14,14 +14,14 @@ TOLERANCE = 1e-9
 
 
 def faults(
-    kinds: Any, counts: Floats, sums: Floats, minima: Floats, maxima: Floats, odd: Any
+    kinds: Any, counts: Floats, sums: Floats, minima: Floats, maxima: Floats, seen: Floats, odd: Any
 ) -> Iterator[tuple[Any, str, str]]:
     """Say which of n aggregates can't be true.
 
     Parameters
     ----------
     kinds : uint8[n]
-    counts, sums, minima, maxima : float64[n]
+    counts, sums, minima, maxima, seen : float64[n]
         NaN where absent.
     odd : bool[n]
         Where a NaN or an infinity was sent.
@@ -41,6 +41,7 @@ def faults(
         excessive = (largest > LARGEST) | gauge & (np.abs(sums) > LARGEST * counts)
         slack = TOLERANCE * np.fmax(np.abs(sums), counts * np.fmax(np.abs(minima), np.abs(maxima)))
         outside = (sums < counts * minima - slack) | (sums > counts * maxima + slack)
+    yield seen < counts * (1 - TOLERANCE), "seen_below_count", "seen counts what was there before sampling"
     yield counts < 0, "negative_count", "count must be 0 or more"
     yield excessive & ~empty, "out_of_range", f"a magnitude above {LARGEST:g}"
     yield np.isnan(sums) & ~empty, "no_value", "neither value nor sum is a number"
