@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.adapters.formats.batches import JSON, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert

@@ -8,7 +8,7 @@ import time
 
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import MSGPACK, encode
+from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
 from detector.collector.host import Read, read_host

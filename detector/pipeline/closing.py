@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from detector.domain.aggregate import Kind
-from detector.pipeline.tables import LIVE_WINDOWS, Record, Table
+from detector.pipeline.tables import LIVE_WINDOWS, MEAN, RATE, Record, Table
 from models.compiled import jit
 
 GAUGE = int(Kind.GAUGE)
@@ -43,14 +43,11 @@ def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Tabl
         state.windows += 1
         state.last_value = begin + state.step
         state.told_missing = False
-        closed[m].series = s
-        closed[m].head = h
-        closed[m].start = begin
         if state.kind == GAUGE:
-            closed[m].value = state.total[slot] / state.count[slot]
+            m = _emit(closed, m, s, h, begin, MEAN, state.total[slot] / state.count[slot])
         else:  # a source that restarted is taken to have gone on like the others
-            closed[m].value = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
-        m += 1
+            rate = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
+            m = _emit(closed, m, s, h, begin, RATE, rate)
     state.closed_until = begin + state.step
     last = state.open - 1
     state.start[slot] = state.start[last]
@@ -63,6 +60,17 @@ def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Tabl
     state.open = last
     state.live = _living(state, sources)
     return m
+
+
+@jit
+def _emit(closed: Table, m: int, s: int, h: int, begin: int, statistic: int, value: float) -> int:
+    closed[m].series = s
+    closed[m].statistic = statistic
+    closed[m].head = h
+    closed[m].start = begin
+    closed[m].value = value
+    closed[m].variance = 0.0
+    return m + 1
 
 
 @jit

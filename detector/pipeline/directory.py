@@ -13,13 +13,23 @@ from detector.errors import Undecodable
 from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.roster import Roster
-from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, SERIES, SOURCE, grown, start_series, start_source
+from detector.pipeline.tables import (
+    LIVE_WINDOWS,
+    MEAN,
+    MOST_PER_STEP,
+    RATE,
+    SERIES,
+    SOURCE,
+    STATISTICS,
+    grown,
+    start_series,
+    start_source,
+)
 
 LONGEST_METRIC, LONGEST_LABELS = 512, 8192
 MOST_ALIASES = 8
 """Ways of writing the labels of one source that are remembered; more of them are decoded each time."""
-STATISTICS = ("mean", "rate")
-STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
+STATISTIC_OF = {Kind.GAUGE: MEAN, Kind.SUM: RATE, Kind.CUMULATIVE: RATE}
 REPLAY_PREFIX = "replay-"
 
 LABEL_BYTES = 256

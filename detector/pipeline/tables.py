@@ -14,6 +14,11 @@ Table: TypeAlias = npt.NDArray[np.void]
 Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
+STATISTICS = ("mean", "rate")
+MEAN, RATE = range(len(STATISTICS))
+MOST_STATISTICS = 1
+"""Values that one window can close with."""
+
 OPEN_WINDOWS = 8
 MOST_PER_STEP = 60
 LIVE_WINDOWS = 10
@@ -78,9 +83,11 @@ HEAD = np.dtype(
 CLOSED = np.dtype(
     [
         ("series", "i4"),
+        ("statistic", "i4"),  # index into `STATISTICS`
         ("head", "i8"),  # the message that closed it
         ("start", "i8"),
         ("value", "f8"),
+        ("variance", "f8"),  # that sampling added to the value
     ]
 )
 

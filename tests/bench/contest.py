@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import JSON, MSGPACK, encode
+from detector.adapters.formats.encoding import JSON, MSGPACK, encode
 from detector.adapters.nats import subjects
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detector.adapters.formats.batches import MSGPACK, encode
+from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect
 from detector.adapters.nats.embedded import EmbeddedServer

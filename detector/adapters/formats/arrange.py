@@ -1,4 +1,4 @@
-"""From what was sent to what it means: readings and totals told apart, contradictions refused by name."""
+"""From what was sent to what can be used; the rest is refused by name."""
 
 from __future__ import annotations
 
@@ -7,35 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from detector.adapters.formats.contradictions import faults
 from detector.adapters.formats.rows import KINDS, Rows
-from detector.domain.aggregate import Arrivals, Head, Kind, Refusal
+from detector.domain.aggregate import Arrivals, Floats, Head, Refusal
+from detector.pipeline.contradictions import CONTRADICTIONS, settle
 
 _NAMES = {int(kind): name for name, kind in KINDS.items()}
 
 
 def arranged(heads: list[Head], rows: Rows) -> Arrivals:
-    """Return what can be used; the rest is refused in its head, which is replaced in `heads`.
-
-    A single `value` of a gauge is one reading. Where more was seen than kept, counts and sums are scaled up
-    to what was seen, so that instances merge by their true weight.
-    """
-    gauge = rows.kinds == Kind.GAUGE
-    reading = ~np.isnan(rows.value)
-    single = reading & gauge
-    counts = np.where(single | (np.isnan(rows.count) & ~gauge), 1.0, rows.count)
-    sums = np.where(reading, rows.value, rows.sum)
-    minima = np.where(single, rows.value, rows.min)
-    maxima = np.where(single, rows.value, rows.max)
-
-    keep = np.ones(len(rows), bool)
-    for bad, reason, detail in faults(rows.kinds, counts, sums, minima, maxima, rows.seen, rows.odd):
-        if bad.any():
-            _refuse(heads, rows, bad & keep, reason, detail)
-            keep &= ~bad
-    sampled = np.flatnonzero(gauge & keep & (rows.seen > counts) & (counts > 0))
-    sums[sampled] *= rows.seen[sampled] / counts[sampled]
-    counts[sampled] = rows.seen[sampled]
+    """Return what can be used; the rest is refused in its head, which is replaced in `heads`."""
+    n = len(rows)
+    verdicts, figures = np.zeros(n, np.int64), np.empty((4, n))
+    refused = settle(
+        rows.kinds,
+        _frozen(rows.value),
+        _frozen(rows.count),
+        _frozen(rows.sum),
+        _frozen(rows.min),
+        _frozen(rows.max),
+        _frozen(rows.seen),
+        rows.odd,
+        verdicts,
+        figures,
+    )
     arrivals = Arrivals(
         heads=heads,
         head=rows.head,
@@ -44,16 +38,26 @@ def arranged(heads: list[Head], rows: Rows) -> Arrivals:
         labels=rows.labels,
         blocks=rows.blocks,
         kinds=rows.kinds,
-        counts=counts,
-        sums=sums,
-        minima=minima,
-        maxima=maxima,
+        counts=figures[0],
+        sums=figures[1],
+        minima=figures[2],
+        maxima=figures[3],
         totals=rows.totals,
         exact=rows.exact,
         since=rows.since,
         indices=rows.index,
     )
-    return arrivals if keep.all() else _chosen(arrivals, np.flatnonzero(keep))
+    if not refused:
+        return arrivals
+    _refuse(heads, rows, verdicts)
+    return _chosen(arrivals, np.flatnonzero(verdicts == 0))
+
+
+def _frozen(column: Floats) -> Floats:
+    """Mark as read-only, as what was read from bytes is, so that one compiled loop serves both."""
+    view = column.view()
+    view.flags.writeable = False
+    return view
 
 
 def _chosen(arrivals: Arrivals, places: np.ndarray) -> Arrivals:
@@ -68,8 +72,9 @@ def _chosen(arrivals: Arrivals, places: np.ndarray) -> Arrivals:
     return replace(arrivals, **chosen)
 
 
-def _refuse(heads: list[Head], rows: Rows, bad: np.ndarray, reason: str, detail: str) -> None:
-    for row in np.flatnonzero(bad):
+def _refuse(heads: list[Head], rows: Rows, verdicts: np.ndarray) -> None:
+    for row in np.flatnonzero(verdicts):
         where, kind = int(rows.head[row]), _NAMES.get(int(rows.kinds[row]), "of an unknown kind")
+        reason, detail = CONTRADICTIONS[int(verdicts[row])]
         refusal = Refusal(int(rows.index[row]), reason, f"{rows.metrics[row][:200]} ({kind}): {detail}")
         heads[where] = replace(heads[where], refused=(*heads[where].refused, refusal))

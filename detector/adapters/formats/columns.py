@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
+from detector.adapters.formats.encoding import FIGURES
 from detector.adapters.formats.items import Sampling
-from detector.adapters.formats.rows import KINDS, UNKNOWN_KIND, Rows
+from detector.adapters.formats.rows import KINDS, NO_KIND, Rows
 from detector.domain.aggregate import Block, Refusal
 from detector.errors import Undecodable
-
-FIGURES = ("value", "count", "sum", "min", "max", "seen")
 
 
 class WireBlock(msgspec.Struct):
@@ -79,15 +77,6 @@ def read_columns(body: bytes, head: int) -> tuple[ColumnsEnvelope, list[Rows], l
     return envelope, parts, refused
 
 
-def encode_columns(instance: str, start: int, seconds: float, blocks: Iterable[dict[str, Any]]) -> bytes:
-    """Encode one message; a figure of a block is a sequence of numbers, its labels a list of bytes."""
-    written = [
-        {name: np.asarray(held, "<f8").tobytes() if name in FIGURES else held for name, held in block.items()}
-        for block in blocks
-    ]
-    return msgspec.msgpack.encode({"v": 1, "instance": instance, "start": start, "seconds": seconds, "blocks": written})
-
-
 def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
     block = _block.decode(raw)
     labels = _labels.decode(block.labels)
@@ -108,7 +97,7 @@ def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
         metrics=[block.metric] * n,
         units=[block.unit] * n,
         labels=labels,
-        kinds=np.full(n, KINDS.get(block.kind, UNKNOWN_KIND), np.uint8),
+        kinds=np.full(n, KINDS.get(block.kind, NO_KIND), np.uint8),
         odd=odd,
         totals=np.zeros(n, np.uint64),
         exact=np.zeros(n, np.bool_),

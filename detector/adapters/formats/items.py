@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from detector.adapters.formats.rows import KINDS, UNKNOWN_KIND, Rows
+from detector.adapters.formats.rows import KINDS, NO_KIND, Rows
 from detector.domain.aggregate import Floats, Refusal
 from detector.errors import Undecodable
 
@@ -108,7 +108,7 @@ def rows_of(aggregates: Sequence[Aggregate], head: Sequence[int], index: Sequenc
         metrics=[a.metric for a in aggregates],
         units=[a.unit for a in aggregates],
         labels=[bytes(a.labels) for a in aggregates],
-        kinds=np.array([KINDS.get(a.kind, UNKNOWN_KIND) for a in aggregates], np.uint8),
+        kinds=np.array([KINDS.get(a.kind, NO_KIND) for a in aggregates], np.uint8),
         odd=odd,
         totals=np.array([total if e else 0 for total, e in zip(totals, exact, strict=True)], np.uint64),
         exact=np.array(exact, np.bool_),

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from detector.domain.aggregate import Block, Floats, Integers, Kind
 
 KINDS = {"gauge": Kind.GAUGE, "sum": Kind.SUM, "cumulative": Kind.CUMULATIVE}
-UNKNOWN_KIND = 255
+NO_KIND = 255
 
 
 @dataclass

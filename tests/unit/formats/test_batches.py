@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.adapters.formats.batches import JSON, MSGPACK, VERSION, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, MSGPACK, VERSION, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.domain.aggregate import Arrivals, Head, Kind, Refusal
 from detector.errors import Undecodable
