@@ -31,8 +31,8 @@ async def contest(rounds: int, size: Size) -> Results:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="turns of each service (3; quick: 1)")
-    parser.add_argument("--series", type=int, help="series, all in one message of Detector's (500; quick: 100)")
+    parser.add_argument("--rounds", type=int, help="turns of each service (5; quick: 1)")
+    parser.add_argument("--series", type=int, help="series, 500 in one message of Detector's (20000; quick: 500)")
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--seconds", type=float, default=None, help="how long the load lasts (4; quick: 2)")
     load.add_argument("--aggregates", type=int, help="how long the load lasts, counted in aggregates instead")
@@ -41,15 +41,15 @@ def main() -> None:
     chosen = parser.parse_args()
     quick = chosen.quick
     size = Size(
-        series=chosen.series or (100 if quick else 500),
-        history=400,
-        paced=20 if quick else 40,
-        window_seconds=0.1 if quick else 0.2,
+        series=chosen.series or (500 if quick else 20_000),
+        history=150,
+        paced=20 if quick else 5,
+        window_seconds=0.1 if quick else 2.0,
         seconds=chosen.seconds or (2.0 if quick else 4.0),
         aggregates=chosen.aggregates,
     )
     set_up_logs(Log(level="warning"))
-    results = asyncio.run(contest(chosen.rounds or (1 if quick else 3), size))
+    results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
     (print_markdown if chosen.markdown else print_table)(results)
 
 
