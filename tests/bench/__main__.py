@@ -12,7 +12,14 @@ from pathlib import Path
 from detector.app import set_up_logs
 from detector.config import Log
 from tests.bench.contest import CONTESTANTS, Figures, Size, compete
-from tests.bench.report import Results, print_markdown, print_table
+from tests.bench.endurance import Course, endure
+from tests.bench.report import (
+    Results,
+    print_endurance,
+    print_endurance_markdown,
+    print_markdown,
+    print_table,
+)
 
 
 async def contest(rounds: int, size: Size) -> Results:
@@ -36,6 +43,8 @@ def main() -> None:
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--seconds", type=float, default=None, help="how long the load lasts (4; quick: 2)")
     load.add_argument("--aggregates", type=int, help="how long the load lasts, counted in aggregates instead")
+    parser.add_argument("--minutes", type=float, help="how long 100,000 series are kept up (10; quick: 0.1)")
+    parser.add_argument("--only", choices=["contest", "endurance"], help="one half of the bench")
     parser.add_argument("--quick", action="store_true", help="under a minute: enough to see that all of it works")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     chosen = parser.parse_args()
@@ -48,9 +57,19 @@ def main() -> None:
         seconds=chosen.seconds or (2.0 if quick else 4.0),
         aggregates=chosen.aggregates,
     )
+    course = Course(
+        series=1_000 if quick else 100_000,
+        rate=1_000 if quick else 50_000,
+        minutes=0.1 if quick and chosen.minutes is None else chosen.minutes or 10.0,
+    )
     set_up_logs(Log(level="warning"))
-    results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
-    (print_markdown if chosen.markdown else print_table)(results)
+    if chosen.only != "endurance":
+        results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
+        (print_markdown if chosen.markdown else print_table)(results)
+    if chosen.only != "contest":
+        with tempfile.TemporaryDirectory(prefix="detector-bench-") as folder:
+            endured = asyncio.run(endure(course, Path(folder)))
+        (print_endurance_markdown if chosen.markdown else print_endurance)(endured)
 
 
 if __name__ == "__main__":

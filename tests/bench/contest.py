@@ -108,7 +108,8 @@ def _batched(content_type: str) -> Pack:
     return pack
 
 
-def _columns(feed: Feed, window: int) -> list[Outgoing]:
+def columns(feed: Feed, window: int) -> list[Outgoing]:
+    """Pack a window of a service into one message of columns."""
     body = encode_columns(INSTANCE, feed.start(window), STEP_SECONDS, [feed.block(window)])
     subject = subjects.metrics(TENANT, feed.service)
     return [Outgoing(f"{feed.service}:{window}", subject, body, (("Content-Type", COLUMNS),))]
@@ -119,7 +120,7 @@ CONTESTANTS = (
     Contestant("River trees", "trees", _one_by_one, 2_000, 0.05, 100),
     Contestant("Detector JSON", "", _batched(JSON), 100_000, 1.0, 20_000),
     Contestant("Detector MessagePack", "", _batched(MSGPACK), 100_000, 1.0, 20_000),
-    Contestant("Detector columns", "", _columns, 100_000, 1.0, 20_000),
+    Contestant("Detector columns", "", columns, 100_000, 1.0, 20_000),
 )
 
 

@@ -33,9 +33,12 @@ class Producer:
         self._refused: list[BusError | bool] = []
 
     async def send(self, feed: Feed, window: int) -> None:
-        for message in self._pack(feed, window):
+        await self.send_packed(self._pack(feed, window), feed.series)
+
+    async def send_packed(self, messages: Sequence[Outgoing], aggregates: int) -> None:
+        for message in messages:
             await self._send(message)
-        self.aggregates += feed.series
+        self.aggregates += aggregates
 
     async def send_paced(
         self, feeds: Sequence[Feed], windows: range, window_seconds: float, sent: dict[Sighted, float]
