@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -136,7 +137,7 @@ def cuts_rise(cuts: Sequence[float | None]) -> bool:
     if not 0 < len(cuts) <= STRATA or cuts[-1] is not None:
         return False
     given = [cut for cut in cuts[:-1] if cut is not None and math.isfinite(cut)]
-    return len(given) == len(cuts) - 1 and all(a < b for a, b in zip(given, given[1:], strict=False))
+    return len(given) == len(cuts) - 1 and all(a < b for a, b in pairwise(given))
 
 
 def kept_of_seen(count: float, seen: float) -> bool:

@@ -85,7 +85,7 @@ def fitting_scale(bounds: Floats, first: int, last: int) -> int:
         if magnitude > 0.0:
             farthest = max(abs(bounds[first]), abs(bounds[last - 1]))
             octaves = math.log2(farthest) - math.log2(magnitude) + TAIL_OCTAVES
-            finest = min(finest, int(math.floor(math.log2((BUCKETS - 2) / octaves))))
+            finest = min(finest, math.floor(math.log2((BUCKETS - 2) / octaves)))
     return max(finest, MIN_SCALE)
 
 
@@ -100,10 +100,11 @@ def _edges(bounds: Floats, first_bound: int, k: int, n: int, least: float, most:
         low = min(bounds[first_bound], 0.0)
     if k < n - 1:
         high = bounds[first_bound + k]
+    elif not math.isnan(most):
+        high = max(most, low)
     else:
-        high = low if math.isnan(most) else max(most, low)
-    if k == 0:
-        low = min(low, high)
+        high = low
+    low = min(low, high)
     if least > low:
         low = min(least, high)
     if most < high:

@@ -107,7 +107,7 @@ def _upper(lower: float, cut: float, width_below: float, value: float) -> float:
 def _variance(
     lower: float, cut: float, width_below: float, seen: float, kept: float, total: float, squares: float
 ) -> float:
-    """Sampling variance of the estimated total of one stratum."""
+    """Return the sampling variance of the estimated total of one stratum."""
     mean = total / kept if kept > 0.0 else lower
     if kept > 1.0:
         spread = max(squares / kept - mean * mean, 0.0) * (kept / (kept - 1.0))
@@ -146,13 +146,13 @@ def _note(sampled: Record, lower: float, cut: float, seen: float, kept: float) -
 
 @jit
 def mean_of(record: Record) -> float:
-    """Mean of a sketch, estimated where events were sampled by strata; NaN for an empty one."""
+    """Return the mean of a sketch, estimated where events were sampled by strata; NaN for an empty one."""
     return float(record.sum / record.count) if record.count > 0.0 else math.nan
 
 
 @jit
 def mean_variance(record: Record) -> float:
-    """Sampling variance of `mean_of`: 0 where every event was kept, NaN for an empty sketch."""
+    """Return the sampling variance of `mean_of`: 0 where every event was kept, NaN for an empty sketch."""
     if not record.count > 0.0:
         return math.nan
     return float(record.sum_variance / record.count / record.count)
@@ -160,7 +160,7 @@ def mean_variance(record: Record) -> float:
 
 @jit
 def quantile_variance(record: Record, sampled: Record, q: float) -> float:
-    """Sampling variance of `quantile(record, q)`, 0 where no stratum was sampled, NaN for an empty sketch.
+    """Return the sampling variance of `quantile(record, q)`: 0 where no stratum was sampled, NaN for an empty sketch.
 
     Notes
     -----
