@@ -152,7 +152,7 @@ def squares_valid(count: float, total: float, squares: float) -> bool:
     if count == 0:
         return total == 0.0 and squares == 0.0
     root = math.sqrt(squares) * math.sqrt(count)  # squaring the total could overflow
-    return abs(total) <= root * (1.0 + TOTALS_AGREE)
+    return abs(total) <= root * (1.0 + TOTALS_AGREE) + count * math.sqrt(NORMAL)  # smaller squares underflow
 
 
 def sketch_fault(

@@ -55,7 +55,8 @@ def spread(
     what would lie below bound/64 is put there, lest a bucket that starts at 0 take endless octaves. The true
     value can be anywhere in the explicit bucket: no conversion mends that. The first bucket starts at
     `least`, else at 0, else (a bound of 0 or less) its events lie at its bound. The last one ends at `most`;
-    if that is unknown its events lie at its lower bound, the least they can be. One to three microseconds.
+    if that is unknown its events lie at its lower bound, the least they can be. About three microseconds
+    for 12 buckets.
     """
     scale = fitting_scale(bounds, first_bound, first_bound + last - first - 1)
     for k in range(last - first):

@@ -32,7 +32,8 @@ def quantile(record: Record, q: float) -> float:
     The value at rank ceil(q·count) of the sorted values (numpy's `inverted_cdf`) lies in the bucket that is
     found, so the answer is off by less than base - 1 relative (base = 2^(2^-scale): 2.2 % at scale 5), and by
     the threshold in the zero bucket. Within a bucket, narrowed by min and max, it is geometric; within the
-    zero bucket linear. Some 50 to 200 ns.
+    zero bucket linear. At most some 300 ns, of which
+    a third is walking the buckets.
     """
     if not record.count > 0.0:
         return math.nan

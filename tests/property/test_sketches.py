@@ -309,6 +309,62 @@ def test_explicit_bounds_interpolate_as_prometheus_does(values: list[float], bou
         assert abs(quantile_of_both(both[0], both[1], q) - exact) <= slack
 
 
+anything = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@many
+@given(
+    bounds=st.lists(anything, min_size=1, max_size=8, unique=True).map(sorted).map(np.array),
+    counts=st.lists(st.integers(0, 2**53), min_size=9, max_size=9).map(lambda xs: np.array(xs, float)),
+    least=st.one_of(st.just(NAN), anything),
+    most=st.one_of(st.just(NAN), anything),
+    before=sent(thresholds=(0.0, 1.0, 1e308)),
+    q=st.floats(0.0, 1.0),
+)
+def test_bounds_that_the_rules_accept_give_nothing_but_numbers(
+    bounds: Any, counts: Any, least: float, most: float, before: Sent, q: float
+) -> None:
+    assume(buckets.bounds_rise(bounds) and not least > most)
+    n = len(bounds) + 1
+    both = np.zeros(2, SKETCH)
+    take(both[0], before)
+    for side, mirrored in enumerate((False, True)):
+        spread(both[side], mirrored, bounds, 0, counts, 0, n, 0.0, least, most, 1.5)
+    assert both["count"].sum() == pytest.approx(before.count() + 1.5 * counts[:n].sum(), rel=1e-9)
+    for record in both:
+        assert finite(record)
+        assert total(record) == pytest.approx(float(record["count"]), rel=1e-9)
+    assert math.isfinite(quantile_of_both(both[0], both[1], q)) == (both["count"].sum() > 0)
+
+
+@many
+@given(
+    sizes=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2**53)), min_size=1, max_size=4),
+    cuts=st.lists(anything, min_size=3, max_size=3, unique=True).map(sorted),
+    value=st.floats(0.0, buckets.LARGEST),
+    q=st.floats(0.0, 1.0),
+)
+def test_strata_that_the_rules_accept_give_nothing_but_numbers(
+    sizes: list[tuple[int, int]], cuts: list[float], value: float, q: float
+) -> None:
+    record, sampled = empty(), np.zeros(1, SAMPLED)[0]
+    lower, width = 0.0, 0.0
+    for (kept, more), cut in zip(sizes, [*cuts[: len(sizes) - 1], math.inf], strict=True):
+        x = min(value, math.sqrt(buckets.LARGEST) / 2)
+        assert buckets.squares_valid(kept, kept * x, kept * x * x)
+        merge_stratum(
+            record, sampled, lower, cut, width, float(kept + more), kept, kept * x, kept * x * x,
+            -4, float(kept * (x == 0)), 0.0, buckets.index_of(max(x, 1e-300), -4), np.array([float(kept)]),
+            0, int(x > 0), x if kept else NAN, x if kept else NAN,
+        )  # fmt: skip
+        lower, width = cut, min(cut - lower, buckets.LARGEST)
+    assert finite(record)
+    assert total(record) == pytest.approx(float(record["count"]), rel=1e-9)
+    if record["count"] > 0:
+        numbers = mean_of(record), mean_variance(record), quantile(record, q), quantile_variance(record, sampled, q)
+        assert np.isfinite(numbers).all()
+
+
 def interpolated(
     values: list[float], bounds: Any, counts: Any, q: float, least: float, most: float
 ) -> tuple[float, float, float]:
