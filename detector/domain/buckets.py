@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from detector.domain.aggregate import Floats
+from detector.domain.arrays import Floats
 
 MIN_SCALE, MAX_SCALE = -10, 20
 BUCKETS = 160

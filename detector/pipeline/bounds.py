@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from detector.domain.aggregate import Floats
+from detector.domain.arrays import Floats
 from detector.domain.buckets import BUCKETS, LARGEST, MIN_SCALE
 from detector.pipeline.sketches import account, boundary, extend, fit, index_of
 from detector.pipeline.tables import Record

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from detector.domain.aggregate import Floats, Integers
+from detector.domain.arrays import Floats, Integers
 from detector.pipeline.sketches import boundary
 from detector.pipeline.tables import Record, Table
 from models.compiled import jit

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector.domain import buckets
-from detector.domain.aggregate import Floats
+from detector.domain.arrays import Floats
 from detector.domain.buckets import BUCKETS, LARGEST
 from detector.pipeline.tables import Record
 from models.compiled import jit

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from detector.domain.aggregate import Floats
+from detector.domain.arrays import Floats
 from detector.domain.buckets import LARGEST, STRATA
 from detector.pipeline.bounds import fitting_scale, lay
 from detector.pipeline.quantiles import quantile
@@ -92,7 +92,7 @@ def merge_stratum(
         lay(record, fitting_scale(edges, 0, 1), lower, upper, seen)
         middle = lower / 2.0 + upper / 2.0
         account(record, 0.0, seen * middle, _variance(lower, cut, width_below, seen, kept, total, squares))
-    _note(sampled, lower, cut, seen, kept)
+    note(sampled, lower, cut, seen, kept)
 
 
 @jit
@@ -121,8 +121,8 @@ def _variance(
 
 
 @jit
-def _note(sampled: Record, lower: float, cut: float, seen: float, kept: float) -> None:
-    """Count the stratum where its cut is known, as a new one while there is room, else where its lower end lies."""
+def note(sampled: Record, lower: float, cut: float, seen: float, kept: float) -> None:
+    """Count a stratum (lower, cut] where its cut is known, as a new one while there is room, else by its lower end."""
     at = 0
     while at < sampled.used and sampled.cut[at] < cut:
         at += 1

@@ -14,9 +14,9 @@ Table: TypeAlias = npt.NDArray[np.void]
 Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
-STATISTICS = ("mean", "rate")
-MEAN, RATE = range(len(STATISTICS))
-MOST_STATISTICS = 1
+STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio")
+MEAN, RATE, P50, P99, ERROR_RATIO = range(len(STATISTICS))
+MOST_STATISTICS = 4
 """Values that one window can close with."""
 
 OPEN_WINDOWS = 8
@@ -48,6 +48,7 @@ SERIES = np.dtype(
         ("covered", "i8", OPEN_WINDOWS),  # milliseconds with a value, over all sources
         ("count", "f8", OPEN_WINDOWS),
         ("total", "f8", OPEN_WINDOWS),
+        ("spread", "i4", OPEN_WINDOWS),  # row of its distribution, -1 for none
     ]
 )
 

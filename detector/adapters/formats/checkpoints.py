@@ -13,6 +13,8 @@ from detector import __version__
 from detector.domain.alert import Alert
 from detector.errors import CheckpointError
 from detector.pipeline.roster import Roster
+from detector.pipeline.sketches import SKETCH
+from detector.pipeline.spreads import SPREAD
 from detector.pipeline.state import Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE
 from models import SCORE
@@ -48,7 +50,7 @@ class Envelope(msgspec.Struct):
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SCORE)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE)]
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 

@@ -7,11 +7,24 @@ from typing import Literal
 import msgspec
 import numpy as np
 
+from detector.adapters.formats.distributions import columns_of
 from detector.adapters.formats.encoding import FIGURES
 from detector.adapters.formats.items import Sampling
 from detector.adapters.formats.rows import KINDS, NO_KIND, Rows
 from detector.domain.aggregate import Block, Refusal
+from detector.domain.arrays import Floats
+from detector.domain.distribution import Distributions
 from detector.errors import Undecodable
+
+
+class WireSketches(msgspec.Struct):
+    """Positive sides of exponential histograms, as little-endian float64."""
+
+    scale: bytes
+    zero: bytes
+    offset: bytes
+    length: bytes
+    counts: bytes
 
 
 class WireBlock(msgspec.Struct):
@@ -27,6 +40,8 @@ class WireBlock(msgspec.Struct):
     min: bytes | None = None
     max: bytes | None = None
     seen: bytes | None = None
+    errors: bytes | None = None
+    sketch: WireSketches | None = None
 
 
 class ColumnsEnvelope(msgspec.Struct):
@@ -84,13 +99,10 @@ def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
     figures, odd = {}, np.zeros(n, np.bool_)
     for name in FIGURES:
         sent = getattr(block, name)
-        if sent is None:
-            figures[name] = np.full(n, np.nan)
-            continue
-        if len(sent) != 8 * n:
-            raise ValueError(f"{block.metric[:200]}: {name} has {len(sent)} bytes; send 8 for each of {n} labels")
-        figures[name] = np.frombuffer(sent, "<f8")
-        odd |= ~np.isfinite(figures[name])
+        figures[name] = np.full(n, np.nan) if sent is None else _column(block, name, sent, n)
+        if sent is not None:
+            odd |= ~np.isfinite(figures[name])
+    distributions, faults = _distributions(block, n, figures["count"])
     return Rows(
         head=np.full(n, head),
         index=np.arange(place, place + n),
@@ -102,6 +114,28 @@ def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
         totals=np.zeros(n, np.uint64),
         exact=np.zeros(n, np.bool_),
         since=np.zeros(n, np.int64),
+        distributions=distributions,
         blocks={head: [Block(0, n, bytes(block.labels))]} if n else {},
+        faults=faults,
         **figures,
     )
+
+
+def _column(block: WireBlock, name: str, sent: bytes, n: int) -> Floats:
+    if len(sent) != 8 * n:
+        raise ValueError(f"{block.metric[:200]}: {name} has {len(sent)} bytes; send 8 for each of {n} labels")
+    return np.frombuffer(sent, "<f8")
+
+
+def _distributions(block: WireBlock, n: int, kept: Floats) -> tuple[Distributions, dict[int, str]]:
+    if block.kind != "histogram":
+        return Distributions.none(n), {}
+    if block.sketch is None:
+        return Distributions.none(n), dict.fromkeys(np.flatnonzero(kept > 0).tolist(), "no_sketch")
+    sent = block.sketch
+    scale, zero, offset, length = (
+        _column(block, name, getattr(sent, name), n) for name in ("scale", "zero", "offset", "length")
+    )
+    if len(sent.counts) % 8:
+        raise ValueError(f"{block.metric[:200]}: counts has {len(sent.counts)} bytes; send 8 for each bucket")
+    return columns_of(scale, zero, offset, length, np.frombuffer(sent.counts, "<f8"), kept)

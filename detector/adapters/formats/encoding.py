@@ -12,8 +12,10 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 COLUMNS = "application/vnd.detector.columns+msgpack"
 VERSION = 1
-FIGURES = ("value", "count", "sum", "min", "max", "seen")
+FIGURES = ("value", "count", "sum", "min", "max", "seen", "errors")
 """Columns of a block, all of them optional."""
+SKETCH_FIGURES = ("scale", "zero", "offset", "length", "counts")
+"""Columns of the sketches of a block, one entry a label but for `counts`, which holds `length` entries for each."""
 
 
 def encode(content_type: str, instance: str, start: int, seconds: float, aggregates: Iterable[dict[str, Any]]) -> bytes:
@@ -35,7 +37,8 @@ def encode_columns(instance: str, start: int, seconds: float, blocks: Iterable[d
     ----------
     blocks : iterable of dict
         Each with ``metric``, ``labels`` (list of JSON objects as bytes), perhaps ``kind`` and ``unit``, and
-        figures (sequences of numbers) as long as the labels.
+        figures (sequences of numbers) as long as the labels. Histograms have a ``sketch``: a dict of
+        `SKETCH_FIGURES`.
 
     Examples
     --------
@@ -43,11 +46,19 @@ def encode_columns(instance: str, start: int, seconds: float, blocks: Iterable[d
     >>> len(encode_columns("a", 0, 10, [block]))
     121
     """
-    written = [
-        {name: np.asarray(held, "<f8").tobytes() if name in FIGURES else held for name, held in block.items()}
-        for block in blocks
-    ]
+    written = [_figures_to_bytes(block) for block in blocks]
     return msgspec.msgpack.encode({**_envelope(instance, start, seconds), "blocks": written})
+
+
+def _figures_to_bytes(block: dict[str, Any]) -> dict[str, Any]:
+    written: dict[str, Any] = {}
+    for name, held in block.items():
+        if name == "sketch":
+            written[name] = _figures_to_bytes(held)
+        else:
+            figures = name in FIGURES or name in SKETCH_FIGURES
+            written[name] = np.asarray(held, "<f8").tobytes() if figures else held
+    return written
 
 
 def _envelope(instance: str, start: int, seconds: float) -> dict[str, Any]:
