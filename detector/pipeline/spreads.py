@@ -77,6 +77,7 @@ def with_room(pool: Spreads, rows: int) -> Spreads:
     sketches, spreads = (grown(table, before + missing) for table in (pool.sketches, pool.spreads))
     spreads["following"][before:] = np.arange(before + 1, len(spreads) + 1)
     spreads["following"][-1] = pool.free[0]
+    spreads["mirrored"][before:] = -1
     return Spreads(sketches, spreads, np.array([before, pool.free[1] + len(spreads) - before]))
 
 
