@@ -8,7 +8,6 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -22,11 +21,10 @@ from tests.integration.sql.making import a_message, an_alert, effects
 MEBIBYTE = 2**20
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    address = {"sqlite": f"sqlite:///{tmp_path}/detector.db"}[request.param]
-    upgrade(address)
-    return address
+@pytest.fixture
+def url(empty_url: str) -> str:
+    upgrade(empty_url)
+    return empty_url
 
 
 @pytest.fixture

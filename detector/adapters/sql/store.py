@@ -10,11 +10,9 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Connection, Engine
 
 from detector.adapters.sql import alerts, checkpoints, outbox, ownership
-from detector.adapters.sql.engine import connect, remedied
+from detector.adapters.sql.engine import READERS, connect, remedied
 from detector.domain.alert import Alert
 from detector.ports import Effects, Lease, Outgoing
-
-READERS = 3
 
 P = ParamSpec("P")
 T = TypeVar("T")
