@@ -44,7 +44,8 @@ class Postgres:
     def __init__(self, settings: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="detector-postgres-"))
         nobody = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self._user, self._group = (nobody.pw_uid, nobody.pw_gid) if nobody is not None else (None, None)
+        self._user = nobody.pw_uid if nobody is not None else None
+        self._group = nobody.pw_gid if nobody is not None else None
         self._programs = WHEEL / "pginstall/bin"
         if self._user is not None:
             self.folder.chmod(0o755)

@@ -88,7 +88,25 @@ def advance(connection: Connection, partition: int, owner: str, epoch: int, **po
         .values(**positions)
     )
     if moved.rowcount != 1:
-        raise Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
+        raise _fenced(partition, owner, epoch)
+
+
+def confirm(connection: Connection, lease: Lease) -> None:
+    """Keep everybody else from claiming the partition until this transaction ends.
+
+    Raises
+    ------
+    Fenced
+        Where the lease is no longer ours.
+    """
+    columns = partitions.c
+    mine = (columns.partition == lease.partition) & (columns.owner == lease.owner) & (columns.epoch == lease.epoch)
+    if connection.execute(select(columns.partition).where(mine).with_for_update()).first() is None:
+        raise _fenced(lease.partition, lease.owner, lease.epoch)
+
+
+def _fenced(partition: int, owner: str, epoch: int) -> Fenced:
+    return Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
 
 
 def _held(leases: Sequence[Lease]) -> ColumnElement[bool]:
