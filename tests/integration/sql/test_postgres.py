@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import ssl
 import struct
+import time
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -18,6 +20,7 @@ import trustme
 from detector.adapters.sql import engine as engines
 from detector.adapters.sql.migrate import revision, upgrade
 from detector.adapters.sql.store import SqlStore
+from detector.domain.alert import State
 from detector.errors import StoreError
 from tests.integration.sql.making import a_message, an_alert, effects
 from tests.postgres import Postgres
@@ -194,3 +197,51 @@ async def test_tls_is_checked_as_the_url_says(postgres: Postgres, tmp_path: Path
 
 def test_a_server_without_tls_is_refused_where_the_url_wants_it(postgres: Postgres) -> None:
     refused(postgres.url(query="?sslmode=require"), "does not support SSL.*; switch TLS on in the server")
+
+
+def partitions(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        named = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'alerts'::regclass ORDER BY 1"
+        return [name for (name,) in connection.execute(named)]
+
+
+async def test_sch_04_a_day_goes_as_a_whole_and_what_fires_stays(postgres_url: str) -> None:
+    upgrade(postgres_url)
+    store = SqlStore.open(postgres_url)
+    (lease,) = await store.claim([0], "a", 3600.0)
+    await store.make_room()
+    now = int(time.time() * 1000)
+    yesterday, today = now - 86_400_000, now
+    found = [
+        *(an_alert(n, started_at=yesterday, state=State.RESOLVED) for n in range(5)),
+        an_alert(5, started_at=yesterday),
+        an_alert(6, started_at=today, state=State.RESOLVED),
+    ]
+    await store.commit("a", [effects(lease, 1, tuple(found))])
+    before = partitions(postgres_url)
+    with psycopg.connect(postgres_url) as connection:
+        (rest,) = connection.execute("SELECT count(*) FROM alerts_rest").fetchone() or (None,)
+    assert rest == 0
+    assert await store.prune_alerts(0.0, 1) == 5
+    assert [alert.id for alert in await store.alerts()] == [found[6].id, found[5].id]
+    gone = set(before) - set(partitions(postgres_url))
+    assert gone == {f"alerts_{datetime.fromtimestamp(yesterday / 1000, UTC):%Y%m%d}"}
+    await store.commit("a", [effects(lease, 2, tuple(found))])  # a day that is gone is no reason to refuse
+    assert len(await store.alerts()) == 7
+    await store.close()
+
+
+async def test_retention_gives_way_to_whoever_reads(postgres_url: str) -> None:
+    upgrade(postgres_url)
+    store = SqlStore.open(postgres_url)
+    await store.make_room()
+    with psycopg.connect(postgres_url) as reader:
+        reader.execute("SELECT * FROM alerts")
+        started = time.monotonic()
+        with pytest.raises(StoreError, match="lock timeout"):
+            await store.prune_alerts(0.0, 1)
+        assert time.monotonic() - started < 3
+    before = len(partitions(postgres_url))
+    await store.prune_alerts(0.0, 1)
+    assert len(partitions(postgres_url)) == before - 1
+    await store.close()
