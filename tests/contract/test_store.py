@@ -278,6 +278,17 @@ async def test_a_fenced_owner_neither_ends_its_save_nor_spoils_the_next_owners(s
     assert await store.load_checkpoints(0) == [(5, theirs)]
 
 
+async def test_of_two_saves_at_once_none_is_seen_in_part(store: Store, url: str) -> None:
+    (lease,) = await claimed(store, 0)
+    big = random.Random(3).randbytes(30 * MEBIBYTE)
+    late = asyncio.create_task(store.save_checkpoint(lease, 2, big))
+    await until(lambda: parts(url) > 3)
+    await store.save_checkpoint(lease, 1, b"small")
+    with pytest.raises(StoreError, match=r"parts are left of a checkpoint of partition 0; save again"):
+        await late
+    assert await store.load_checkpoints(0) == [(1, b"small")]
+
+
 async def test_a_checkpoint_that_lacks_a_part_is_left_out(store: Store, url: str) -> None:
     (lease,) = await claimed(store, 0)
     await store.save_checkpoint(lease, 1, b"small")

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, func, or_, select, tuple_
 from detector.adapters.sql.columns import database_now
 from detector.adapters.sql.ownership import advance, confirm
 from detector.adapters.sql.tables import checkpoint_parts, checkpoints
+from detector.errors import StoreError
 from detector.ports import Lease
 
 PART_BYTES = 2**20
@@ -51,7 +52,18 @@ def finish(connection: Connection, lease: Lease, sequence: int, save: str, parts
 
     What lies past `sequence` goes with the outdated: it is of a stream that was made anew, or was
     found damaged and replayed from the one before.
+
+    Raises
+    ------
+    StoreError
+        Where parts are missing, because the same owner began another save of the partition meanwhile.
     """
+    of_it = (checkpoint_parts.c.partition == lease.partition) & (checkpoint_parts.c.save == save)
+    there = connection.execute(select(func.count()).select_from(checkpoint_parts).where(of_it)).scalar_one()
+    if there != parts:
+        raise StoreError(
+            f"{there} of {parts} parts are left of a checkpoint of partition {lease.partition}; save again"
+        )
     advance(connection, lease.partition, lease.owner, lease.epoch, checkpoint_seq=sequence)
     columns = checkpoints.c
     mine = columns.partition == lease.partition
