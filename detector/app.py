@@ -161,14 +161,14 @@ async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PA
         await asyncio.to_thread(_warm, plan)
 
         metrics = Metrics()
-        relay = Relay(store, NatsBus(client))
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        relay = Relay(store, NatsBus(client), owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
         def told(alerts: list[Alert]) -> None:
             recent.extendleft(alerts)
             relay.wake()
 
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
         scheduler = schedule(store)

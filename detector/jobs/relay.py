@@ -28,13 +28,16 @@ class Relay:
     ----------
     store : Store
     bus : NatsBus
+    owner : str
+        Who holds the leases: each process publishes for the partitions it owns.
     """
 
-    def __init__(self, store: Store, bus: NatsBus) -> None:
+    def __init__(self, store: Store, bus: NatsBus, owner: str) -> None:
         self.depth = 0
         self.trouble: str | None = None
         self._store = store
         self._bus = bus
+        self._owner = owner
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -63,11 +66,11 @@ class Relay:
                 continue
 
     async def _publish_some(self) -> bool:
-        messages = await self._store.unpublished(BATCH)
+        messages = await self._store.unpublished(BATCH, self._owner)
         if not messages:
             self.depth = 0
             return False
-        self.depth = await self._store.outbox_depth()
+        self.depth = await self._store.outbox_depth(self._owner)
         verdicts = await self._bus.publish_many(messages)
         done = []
         for message, verdict in zip(messages, verdicts, strict=True):

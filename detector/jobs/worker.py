@@ -89,6 +89,7 @@ class Worker:
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
+        self._saving: asyncio.Task[None] | None = None
         self._refusals_said: Counter[str] = Counter()
         self._refusals_due = 0.0
 
@@ -112,6 +113,7 @@ class Worker:
             renewing.cancel()
             stopping.cancel()
             await asyncio.gather(renewing, stopping, return_exceptions=True)
+            await self._abandon_save()
             with contextlib.suppress(StoreError):  # then the leases run out
                 await self.ownership.release()
             self._threads.shutdown()
@@ -195,21 +197,39 @@ class Worker:
                     await self._bus.tick(partition.number)
 
     async def _save_one(self, partitions: list[Partition], now: float) -> None:
+        """Begin to save the partition that is due, beside the turns that follow; one at a time."""
+        if self._saving is not None:
+            if not self._saving.done():
+                return
+            saved, self._saving = self._saving, None
+            await saved
         due = next((p for p in partitions if now >= p.checkpoint_due), None)
         if due is not None:
             due.checkpoint_due = now + CHECKPOINT_SECONDS
-            await self._save(due)
+            state = await self._state_to_save(due)
+            if state is not None:
+                self._saving = asyncio.create_task(self._save(due, *state), name="saving a checkpoint")
 
-    async def _save(self, partition: Partition) -> None:
-        """Save a checkpoint, behind the effects it stands on."""
+    async def _state_to_save(self, partition: Partition) -> tuple[int, bytes] | None:
+        """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
         if partition.state.position <= partition.saved:
-            return
+            return None
         position, blob = await self._in_thread(partition.checkpoint)
         if position > partition.committed:
             await self._store.commit(self._owner, [partition.effects(Applied())])
             partition.committed = position
+        return position, blob
+
+    async def _save(self, partition: Partition, position: int, blob: bytes) -> None:
         await self._store.save_checkpoint(partition.lease, position, blob)
         partition.saved = position
+
+    async def _abandon_save(self) -> None:
+        """End the save under way, if there is one; the checkpoint before stays the newest."""
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+            self._saving = None
 
     async def _keep_leases(self) -> None:
         while True:
@@ -232,6 +252,7 @@ class Worker:
 
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
+        await self._abandon_save()
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
         if isinstance(error, Poisoned):
             self.ownership.quarantine.note(error)
@@ -247,9 +268,13 @@ class Worker:
         await self._renew()
 
     async def _save_all(self) -> None:
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
         for partition in list(self.ownership.held.values()):
             try:
-                await self._save(partition)
+                state = await self._state_to_save(partition)
+                if state is not None:
+                    await self._save(partition, *state)
             except (StoreError, Poisoned) as error:
                 _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 

@@ -149,6 +149,8 @@ class Directory:
             raise Undecodable(
                 "bad_name", f"a metric has 1 to {LONGEST_METRIC} signs, labels up to {LONGEST_LABELS} bytes"
             )
+        if "\0" in metric or "\0" in unit:
+            raise Undecodable("bad_name", "a metric or unit holds NUL, which no PostgreSQL text can")
         pairs = canonical_labels(labels(raw))
         row = self._series_rows.get((service, metric, pairs))
         if row is None:
