@@ -27,6 +27,7 @@ from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.connection import Counts, connect, disconnect
+from detector.adapters.nats.credentials import Credentials
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_streams
 from detector.adapters.nats.subjects import PARTITIONS
@@ -150,7 +151,7 @@ async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PA
             embedded = await stack.enter_async_context(place)
             nats_url = embedded.url
         counts = Counts()
-        client = await connect(nats_url, counts=counts)
+        client = await connect(nats_url, counts=counts, credentials=credentials(settings))
         stack.push_async_callback(disconnect, client)
         await ensure_streams(client.jetstream(), max_bytes=EMBEDDED_METRICS_BYTES if embedded else -1)
         url = database_url(settings)
@@ -259,6 +260,11 @@ def broker_url(settings: Settings) -> str:
     if not found:
         raise BusError(f"no broker: start `detector run` first (it leaves a note in {settings.folder}), or name --nats")
     return str(found)
+
+
+def credentials(settings: Settings) -> Credentials:
+    """Files that prove who we are to the broker."""
+    return Credentials(**settings.nats.model_dump(exclude={"url"}))
 
 
 def _port_before(settings: Settings) -> int | None:

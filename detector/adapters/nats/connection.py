@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client, Server
 
+from detector.adapters.nats.credentials import Credentials
 from detector.errors import BusError
 
 RETRY_SECONDS = (0.1, 2.0)
@@ -32,7 +34,14 @@ class Counts:
     errors: int = 0
 
 
-async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, counts: Counts | None = None) -> Client:
+async def connect(
+    url: str,
+    *,
+    name: str = "detector",
+    deadline: float = 10.0,
+    counts: Counts | None = None,
+    credentials: Credentials | None = None,
+) -> Client:
     """Connect to NATS.
 
     Afterwards a lost connection is sought again for ever, first after 0.1 s, then at growing, random
@@ -42,22 +51,29 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
     ----------
     url : str
         One or several servers, separated by commas; user and password, or a token, may stand in the
-        first and are used for all. They appear in no log and no error.
+        first and are used for all. They appear in no log and no error. One ``tls://`` among them
+        makes TLS a must for all.
     name : str
         How the connection is called in the server's monitoring.
     deadline : float
         Seconds until the attempt is given up, however often it was repeated.
     counts : Counts, optional
         Counted into from now on.
+    credentials : Credentials, optional
+        Key and certificates, read once.
 
     Raises
     ------
     BusError
-        Where no server could be reached, or none let us in, by the deadline.
+        Where no server could be reached, or none let us in, or none can be trusted, by the deadline;
+        at once where credentials can't be used.
     """
     servers, secrets = _split(url)
+    known = credentials or Credentials()
+    secrets |= await asyncio.to_thread(known.options)
     observer = _Observer(servers, counts if counts is not None else Counts())
-    client = Client()
+    client = _Client()
+    client.demand_tls = known.demand_tls or any(server.startswith(("tls://", "wss://")) for server in servers)
     observer.client = client
     try:
         async with asyncio.timeout(deadline):
@@ -81,7 +97,7 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
             await disconnect(client)
         raise BusError(
             f"NATS at {', '.join(servers)} could not be reached within {deadline:g} s: {reason}; "
-            "check nats.url, its user and password, and that the server runs"
+            f"check {_suspects(observer.last)}"
         ) from None
     observer.connected = True
     return client
@@ -96,6 +112,21 @@ async def disconnect(client: Client, deadline: float = 2.0) -> None:
     with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
         async with asyncio.timeout(deadline):
             await client.close()
+
+
+class _Client(Client):
+    """Tells nobody who we are, nor anything else, over a connection that ought to be TLS and is not.
+
+    The client library itself encrypts only where the server's greeting, which is not encrypted, says so:
+    whoever sits between could take that word away.
+    """
+
+    demand_tls = False
+
+    def _connect_command(self) -> bytes:
+        if self.demand_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("nats: the server does not offer TLS")
+        return super()._connect_command()
 
 
 @dataclass(slots=True)
@@ -140,6 +171,12 @@ class _Observer:
             return
         self._said[kind] = (now, 0)
         _log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+
+
+def _suspects(error: Exception | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "that nats.tls_ca names the authority that signed the server's certificate, and nats.url a name in it"
+    return "nats.url, its user and password or nats.nkey_seed_file, and that the server runs"
 
 
 def _split(url: str) -> tuple[list[str], dict[str, Any]]:
