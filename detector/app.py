@@ -80,6 +80,8 @@ def set_up_logs(settings: Log) -> None:
     renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     level = getattr(logging, settings.level.upper())
     logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING), format="%(message)s")
+    # Said at each end of a TLS connection of nats-py; it means nothing.
+    logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in record.getMessage())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -303,6 +305,8 @@ async def serve(settings: Settings) -> None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         embedded = "" if settings.nats.url else service.nats_url
         endpoints = {"nats": embedded, "http": service.http_url}
-        (settings.folder / ENDPOINTS).write_text(json.dumps(endpoints), encoding="utf-8")
+        new = settings.folder / f"{ENDPOINTS}.new"
+        new.write_text(json.dumps(endpoints), encoding="utf-8")
+        new.replace(settings.folder / ENDPOINTS)  # whoever waits for it never reads half of it
         await stop.wait()
         _log.info("stopping")

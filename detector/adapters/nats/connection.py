@@ -93,6 +93,8 @@ async def connect(
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
         reason = str(observer.last or error) or type(error).__name__
+        if client.introduced and isinstance(observer.last, OSError):
+            reason = f"the server hangs up when it is told who we are ({reason})"
         with contextlib.suppress(AssertionError):  # the client's own, where the address was no address
             await disconnect(client)
         raise BusError(
@@ -122,10 +124,12 @@ class _Client(Client):
     """
 
     demand_tls = False
+    introduced = False
 
     def _connect_command(self) -> bytes:
         if self.demand_tls and not self._server_info.get("tls_required"):
             raise nats.errors.Error("nats: the server does not offer TLS")
+        self.introduced = True
         return super()._connect_command()
 
 
