@@ -80,8 +80,6 @@ def set_up_logs(settings: Log) -> None:
     renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     level = getattr(logging, settings.level.upper())
     logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING), format="%(message)s")
-    # Said at each end of a TLS connection of nats-py; it means nothing.
-    logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in record.getMessage())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import ssl
 import time
@@ -68,6 +69,7 @@ async def connect(
         Where no server could be reached, or none let us in, or none can be trusted, by the deadline;
         at once where credentials can't be used.
     """
+    logging.getLogger("asyncio").addFilter(_worth_saying)
     servers, secrets = _split(url)
     known = credentials or Credentials()
     secrets |= await asyncio.to_thread(known.options)
@@ -175,6 +177,11 @@ class _Observer:
             return
         self._said[kind] = (now, 0)
         _log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Drop what asyncio says at each end of a TLS connection of this client; it means nothing."""
+    return "eof_received() has no effect" not in record.getMessage()
 
 
 def _suspects(error: Exception | None) -> str:
