@@ -20,6 +20,8 @@ from nats.aio.client import Client
 from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import disconnect
+from detector.config import load
+from detector.errors import SettingsError
 from tests.e2e.service import COMMAND, DetectorProcess
 from tests.integration.nats.deployed import Deployed, deployed
 from tests.waiting import until
@@ -137,19 +139,25 @@ async def test_secrets_in_wrong_places_are_not_repeated(broker: Deployed, tmp_pa
     seed = _secrets(broker)[0]
     file = tmp_path / "detector.toml"
     file.write_text('[nats]\npassword = "sesame"\n')
-    wrong: list[tuple[dict[str, str], str]] = [
-        ({"DETECTOR_NATS__NKEY_SEED_FILE": seed}, "nats.nkey_seed_file"),
-        ({"DETECTOR_NATS__TLS_KEY": "-----BEGIN PRIVATE KEY-----\nsesame"}, "nats.tls_key"),
-        ({"DETECTOR_NATS__TOKEN": "sesame"}, "nats.token"),
-        ({"DETECTOR_NATS": "ann:sesame@broker"}, "nats"),
-        ({"DETECTOR_NATS__TLS_CA": str(tmp_path / "none.pem"), "DETECTOR_NATS__URL": "tls://ann:sesame@b"}, "tls_ca"),
-    ]
-    ended = await asyncio.gather(*(detector(broker, "service", "config", "check", **wrongly) for wrongly, _ in wrong))
-    for (code, printed), (_, named) in zip(ended, wrong, strict=True):
-        assert (code, named in printed) == (2, True), printed
-        assert not re.search(f"sesame|{seed}|Traceback", printed), printed
-    code, printed = await detector(broker, "service", "config", "check", "--config", str(file))
-    assert (code, "nats.password" in printed, "sesame" in printed) == (2, True, False), printed
+    pasted = {
+        "DETECTOR_NATS__NKEY_SEED_FILE": seed,
+        "DETECTOR_NATS__TLS_KEY": "-----BEGIN PRIVATE KEY-----\nsesame",
+        "DETECTOR_NATS__TOKEN": "sesame",
+        "DETECTOR_HTTP__PORT": "ann:sesame@broker",
+    }
+    missing = {"DETECTOR_NATS__URL": "tls://ann:sesame@b", "DETECTOR_NATS__TLS_CA": str(tmp_path / "none.pem")}
+    (code, printed), (other, more) = await asyncio.gather(
+        detector(broker, "service", "config", "check", "--config", str(file), **pasted),
+        detector(broker, "service", "config", "check", **missing),
+    )
+    assert (code, other) == (2, 2)
+    for key in ("nats.nkey_seed_file", "nats.tls_key", "nats.token", "nats.password", "http.port"):
+        assert key in printed, printed
+    assert "nats.tls_ca" in more
+    assert not re.search(f"sesame|{seed}|Traceback", printed + more), printed + more
+    with pytest.raises(SettingsError) as refused:
+        load(environment={"DETECTOR_NATS": "ann:sesame@broker"})
+    assert "sesame" not in str(refused.value)
 
 
 async def test_the_service_says_which_file_is_missing(broker: Deployed, tmp_path: Path) -> None:

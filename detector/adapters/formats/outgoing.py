@@ -66,7 +66,7 @@ def alert_message(alert: Alert, subject: str) -> Outgoing:
 def trimmed(message: Outgoing, room: int) -> Outgoing | None:
     """Make an alert fit: evidence goes first, its largest part before the others, and ``trimmed`` says so.
 
-    Position, configuration and model stay among what is small, so that what is missing can be found in the database under the alert's id.
+    What is small stays, and the database keeps all of it under the alert's id.
 
     Parameters
     ----------
