@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nkeys
-
 from detector.errors import BusError
 
 
@@ -65,6 +63,8 @@ class Credentials:
             raise BusError("; ".join(faults))
         chosen: dict[str, Any] = {"tls": self._context()}
         if seed := self._seed():
+            import nkeys  # here, so that a collector without a key starts without it
+
             key = nkeys.from_seed(bytearray(seed)).public_key.decode()
             chosen |= {"nkeys_seed_str": seed.decode(), "inbox_prefix": f"_INBOX.{key}"}
         return chosen
@@ -104,6 +104,8 @@ class Credentials:
 
 
 def _is_seed_of_user(seed: bytes) -> bool:
+    import nkeys
+
     try:
         kind, raw = nkeys.decode_seed(bytearray(seed))
         written = nkeys.encode_seed(bytes(raw), kind)  # decoding doesn't look at the checksum
