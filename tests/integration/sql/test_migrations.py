@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> str:
 def test_the_migrations_make_the_tables_of_the_code(url: str) -> None:
     assert revision(url) is None
     upgrade(url)
-    assert revision(url) == "0001"
+    assert revision(url) == "0002"
     with connect(url, 1).begin() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
@@ -91,7 +91,7 @@ def test_two_processes_upgrade_at_once(tmp_path: Path) -> None:
     for process in both:
         process.join(60)
     assert [process.exitcode for process in both] == [0, 0]
-    assert [revision(url) for url in urls] == ["0001"] * 10
+    assert [revision(url) for url in urls] == ["0002"] * 10
 
 
 def test_a_wheel_carries_the_migrations(tmp_path: Path, url: str) -> None:
@@ -112,4 +112,4 @@ def test_a_wheel_carries_the_migrations(tmp_path: Path, url: str) -> None:
     told = subprocess.run(
         [sys.executable, "-c", script], cwd=installed, check=True, capture_output=True, text=True
     ).stdout
-    assert told.split() == [str(installed / "detector/adapters/sql/migrate.py"), "0001"]
+    assert told.split() == [str(installed / "detector/adapters/sql/migrate.py"), "0002"]
