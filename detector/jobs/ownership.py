@@ -63,8 +63,6 @@ class Ownership:
         Those of `held` to hand over.
     share : frozenset of int
         What this process owns once everybody has done their part.
-    settled : bool
-        Whether it has ever held its whole share.
     members : int
         Living workers, this one among them; 0 before the first look.
     pause : float
@@ -86,7 +84,6 @@ class Ownership:
         self.held: dict[int, Partition] = {}
         self.leaving: frozenset[int] = frozenset()
         self.share: frozenset[int] = frozenset()
-        self.settled = False
         self.members = 0
         self.pause = RENEW_SECONDS
         self._store = store
@@ -102,6 +99,7 @@ class Ownership:
         self._renewing = asyncio.Lock()
         self._idle_since: dict[int, float] = {}
         self._trouble = ""
+        self._settled = False  # held its whole share once
 
     async def renew(self) -> None:
         """Prolong what is ours, drop what is not any more, claim our share, and see what to give up.
@@ -134,7 +132,7 @@ class Ownership:
         now = time.monotonic()
         self.members = len(there.members)
         self.share = ours.own
-        self.settled = self.settled or ours.own <= self.held.keys()
+        self._settled = self._settled or ours.own <= self.held.keys()
         idle = [n for n in self._wanted if n not in self.held and there.owners.get(n, self._owner) == self._owner]
         self._idle_since = {number: self._idle_since.get(number, now) for number in idle}
         awaited = ours.own - self.held.keys() - self._claimed.keys()
@@ -142,10 +140,16 @@ class Ownership:
         self.pause = min(AWAITING_SECONDS if awaited else RENEW_SECONDS, max(there.quiet, 0.0) + 0.01)
 
     def faults(self, now: float) -> dict[str, str]:
-        """Name wanted partitions that nobody has worked on for a while: nobody owns them, or we can't load them."""
+        """Say what is wrong with the partitions this process wants, at monotonic time `now`.
+
+        Its share is not loaded for the first time yet; or nobody works on some for a while, because nobody
+        owns them or they can't be loaded here.
+        """
         idle = [number for number, since in self._idle_since.items() if now - since > IDLE_SECONDS]
         if not idle:
-            return {}
+            return (
+                {} if self._settled else {"partitions": f"starting: {len(self.held)} of {len(self.share)} are loaded"}
+            )
         why = f": {self._trouble}" if self._trouble else ""
         return {"partitions": f"nobody has worked on {show_partitions(idle)} for over {IDLE_SECONDS:g} s{why}"}
 
@@ -162,6 +166,7 @@ class Ownership:
                     self.held[number] = partition
                     partition.reader.start()
             self._trouble = ""
+            self._settled = self._settled or self.share <= self.held.keys()
         except (StoreError, BusError) as error:
             self._claimed.clear()
             self._trouble = str(error)

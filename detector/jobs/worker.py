@@ -265,8 +265,7 @@ class Worker:
         try:
             await self.ownership.renew()
             self._renewed = time.monotonic()
-            held, due = len(self.ownership.held), len(self.ownership.share)
-            self.trouble = None if self.ownership.settled else f"starting: owns {held} of its {due} partitions"
+            self.trouble = None
         except (StoreError, BusError) as error:
             self.trouble = str(error)
             _log.warning("leases not renewed", reason=str(error))
