@@ -117,8 +117,12 @@ async def test_who_joins_gets_a_share_saved_and_who_leaves_gives_it_back(tmp_pat
         await until(lambda: c.total("learned") == 40 * SERVICES, 20, lambda: str(c.total("learned")))
         await until(lambda: all(w.faults() == {} for w in c.workers.values()), 5)
         await until(lambda: first.metrics.workers._value.get() == 3)
-        shown = {s.labels["partition"] for s in next(iter(first.metrics.position.collect())).samples}
-        assert shown == {str(number) for number in first.ownership.held}
+
+        def shows_what_it_holds() -> bool:
+            samples = next(iter(first.metrics.position.collect())).samples
+            return {s.labels["partition"] for s in samples} == {str(number) for number in first.ownership.held}
+
+        await until(shows_what_it_holds)
         before = c.held()
         await until(lambda: third.ownership.pause >= ownership.RENEW_SECONDS)  # nobody waits for anything
         settled = {n: p.lease for w in c.workers.values() for n, p in w.ownership.held.items()}
