@@ -50,6 +50,8 @@ class Instruments:
         numbers = {p.number for p in held}
         for number in self._shown - numbers:
             m.forget_partition(number)
+        if numbers != self._shown:
+            self._refusals_said = totals  # what came and went with partitions is no news
         self._shown = numbers
         self.totals = totals
         self.series = sum(len(p.state.directory) for p in held)

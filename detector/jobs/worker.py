@@ -127,9 +127,8 @@ class Worker:
         found |= self.ownership.faults(now)
         silent = [p.number for p in self.ownership.held.values() if p.silence(now) > SILENT_SECONDS]
         if silent:
-            found["consumer"] = (
-                f"partitions {show_partitions(silent)} have heard nothing from the broker for {SILENT_SECONDS:g} s"
-            )
+            numbers = show_partitions(silent)
+            found["consumer"] = f"partitions {numbers} have heard nothing from the broker for {SILENT_SECONDS:g} s"
         return found
 
     async def _wait(self, stopping: asyncio.Task[bool]) -> None:
@@ -231,7 +230,7 @@ class Worker:
             await self._save(due)
 
     async def _hand_over_one(self) -> bool:
-        """Save a partition that another process should have, and let it go: one a turn, so that the others go on."""
+        """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
         leaving = self.ownership.leaving & self.ownership.held.keys()
         if not leaving:
             return False
@@ -273,8 +272,7 @@ class Worker:
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
-        foreseen = isinstance(error, DetectorError)
-        _log.error("work dropped and done again", reason=str(error), exc_info=not foreseen)
+        _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
         if isinstance(error, Poisoned):
             self.ownership.quarantine.note(error)
         else:

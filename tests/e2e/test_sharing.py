@@ -135,7 +135,8 @@ class Team:
         async def done() -> bool:
             nonlocal seen
             seen = await self.totals()
-            return seen["accepted"] >= count and seen["learned"] >= count and not seen["waiting"]
+            done = min(seen["accepted"], seen["learned"]) >= count and not seen["waiting"]
+            return done and seen["owned"] == PARTITIONS
 
         await until(done, 120, lambda: f"{seen} {self.loads()} {self.members[0].log[-3000:]}")
         return seen
