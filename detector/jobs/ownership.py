@@ -147,12 +147,12 @@ class Ownership:
         owns them or they can't be loaded here.
         """
         idle = [number for number, since in self._idle_since.items() if now - since > IDLE_SECONDS]
-        if not idle:
-            return (
-                {} if self._settled else {"partitions": f"starting: {len(self.held)} of {len(self.share)} are loaded"}
-            )
-        why = f": {self._trouble}" if self._trouble else ""
-        return {"partitions": f"nobody has worked on {show_partitions(idle)} for over {IDLE_SECONDS:g} s{why}"}
+        if idle:
+            why = f": {self._trouble}" if self._trouble else ""
+            return {"partitions": f"nobody has worked on {show_partitions(idle)} for over {IDLE_SECONDS:g} s{why}"}
+        if not self._settled:
+            return {"partitions": f"starting: {len(self.held)} of {len(self.share)} are loaded"}
+        return {}
 
     async def _load_claimed(self) -> None:
         try:
