@@ -22,9 +22,9 @@ from detector.jobs.quarantine import Quarantine
 from detector.pipeline.state import PartitionState, Plan
 from detector.ports import Attendance, Lease, Store
 
-LEASE_SECONDS = 2.5
+LEASE_SECONDS = 2.25
 """So that who is killed right after a renewal is replaced within 3 s, the time to load included."""
-RENEW_SECONDS = 0.75
+RENEW_SECONDS = 0.5
 AWAITING_SECONDS = 0.25
 """Between two looks while others are about to give up what is ours."""
 IDLE_SECONDS = 5.0
