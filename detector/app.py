@@ -298,6 +298,8 @@ async def serve(settings: Settings) -> None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         embedded = "" if settings.nats.url else service.nats_url
         endpoints = {"nats": embedded, "http": service.http_url}
-        (settings.folder / ENDPOINTS).write_text(json.dumps(endpoints), encoding="utf-8")
+        draft = settings.folder / f"{ENDPOINTS}.new"
+        draft.write_text(json.dumps(endpoints), encoding="utf-8")
+        draft.replace(settings.folder / ENDPOINTS)  # nobody reads half of it
         await stop.wait()
         _log.info("stopping")
