@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sqlalchemy import text
 
 from detector.adapters.formats.batches import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect
+from detector.adapters.sql import engine
+from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Alert
+from tests.waiting import until
 
 STEP = 10
 SERIES = 10
@@ -70,6 +74,28 @@ async def send(url: str, sent: list[tuple[str, bytes]], lasts: float) -> None:
             if ahead > 0.05:
                 await asyncio.sleep(ahead)
     await client.close()
+
+
+async def written(broker: str, database: str) -> None:
+    """Wait until all that the stream holds now has had its effects, in SQL and on the broker.
+
+    What is learned may wait to be written; but ticks follow in every partition, so its position in the
+    database moves past the last message of now.
+    """
+    client = await connect(broker)
+    last = (await client.jetstream().stream_info("METRICS")).state.last_seq
+    await client.close()
+    behind = text("SELECT count(*) FROM partitions WHERE effects_seq BETWEEN 0 AND :last")
+    store, reading = SqlStore.open(database), engine.connect(database, 1)
+
+    async def done() -> bool:
+        with reading.connect() as connection:
+            waiting = connection.execute(behind, {"last": last}).scalar_one()
+        return waiting == 0 and await store.outbox_depth() == 0
+
+    await until(done, 30)
+    reading.dispose()
+    await store.close()
 
 
 async def alerts_stream(url: str) -> list[str]:

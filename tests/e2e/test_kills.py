@@ -13,7 +13,7 @@ import pytest
 
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.sql.store import SqlStore
-from tests.e2e.load import SERIES, STEP, Ended, alerts_stream, batches, same, send
+from tests.e2e.load import SERIES, STEP, Ended, alerts_stream, batches, same, send, written
 from tests.e2e.service import DetectorProcess
 from tests.waiting import until
 
@@ -39,6 +39,7 @@ async def run(folder: Path, sent: list[tuple[str, bytes]], lasts: float, kills: 
                 await service.start()
             await until(lambda: _worked_off(service), 120, lambda: service.log[-3000:])
             metrics = await service.metrics()
+            await written(broker.url, database)
             published = await alerts_stream(broker.url)
             store = SqlStore.open(database)
             alerts = {alert.id: alert for alert in await store.alerts(limit=10_000)}
