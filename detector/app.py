@@ -12,7 +12,7 @@ import socket
 import sys
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from detector.adapters.sql.store import SqlStore
 from detector.config import Log, Settings
 from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
+from detector.domain.sharing import parse_partitions
 from detector.errors import BusError, StoreError
 from detector.jobs.relay import Relay
 from detector.jobs.schedule import schedule
@@ -127,7 +128,7 @@ class Service:
 
 
 @asynccontextmanager
-async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PARTITIONS))) -> AsyncIterator[Service]:
+async def running(settings: Settings) -> AsyncIterator[Service]:
     """Start the whole service, and stop it in order: commit, save, release, close.
 
     An embedded broker gets the port it had last, or a free one.
@@ -135,7 +136,6 @@ async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PA
     Parameters
     ----------
     settings : Settings
-    partitions : sequence of int
 
     Raises
     ------
@@ -170,6 +170,7 @@ async def running(settings: Settings, partitions: Sequence[int] = tuple(range(PA
             recent.extendleft(alerts)
             relay.wake()
 
+        partitions = parse_partitions(settings.partitions, PARTITIONS)
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
         scheduler = schedule(store)

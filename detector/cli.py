@@ -79,7 +79,9 @@ def demo(
     _run(demonstrate(seconds, folder))
 
 
-@app.command(epilog="Example: detector run --nats nats://broker:4222 --database sqlite:////var/lib/detector.db")
+@app.command(
+    epilog="Example: detector run --nats nats://broker:4222 --database sqlite:////var/lib/detector.db --partitions 0-15"
+)
 def run(
     file: Config = None,
     folder: Folder = None,
@@ -87,11 +89,19 @@ def run(
     database: DatabaseUrl = None,
     host: Annotated[str | None, typer.Option(help="Where /livez, /readyz and /metrics are served.")] = None,
     port: Annotated[int | None, typer.Option(help="0 takes a free one.")] = None,
+    partitions: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Work on these only, such as 0-7,12,30-31; else on a fair share.")
+    ] = None,
 ) -> None:
-    """Run the service. Without settings it starts its own broker and database below ./detector-data."""
+    """Run the service. Without settings it starts its own broker and database below ./detector-data.
+
+    Several processes with the same broker and database share the 32 partitions evenly; when one ends, the
+    others take over.
+    """
     from detector.app import serve, set_up_logs
 
-    loaded = _load(file, folder, nats, database, {"http.host": host, "http.port": port})
+    flags = {"http.host": host, "http.port": port, "partitions": partitions}
+    loaded = _load(file, folder, nats, database, flags)
     set_up_logs(loaded.settings.log)
     _run(serve(loaded.settings))
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from detector.adapters.nats.subjects import PARTITIONS
+from detector.domain.sharing import parse_partitions, show_partitions
 from detector.errors import SettingsError
 from detector.pipeline.crowd import Limits
 from detector.pipeline.state import Levels
@@ -128,6 +130,7 @@ class Settings(BaseSettings):
     )
 
     folder: Path = Path("detector-data")
+    partitions: str = show_partitions(range(PARTITIONS))
     nats: Nats = Nats()
     database: Database = Database()
     http: Http = Http()
@@ -141,6 +144,11 @@ class Settings(BaseSettings):
     @classmethod
     def _whole(cls, folder: Path) -> Path:
         return folder.expanduser()
+
+    @field_validator("partitions")
+    @classmethod
+    def _known(cls, partitions: str) -> str:
+        return show_partitions(parse_partitions(partitions, PARTITIONS))
 
     @classmethod
     def settings_customise_sources(

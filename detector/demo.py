@@ -165,19 +165,19 @@ class Rate:
 
 def _snapshot(service: Service, scene: Scene, rate: Rate) -> Snapshot:
     now = time.monotonic()
-    worker = service.worker
+    seen = service.worker.instruments
     newest: dict[str, Alert] = {}
     for alert in scene.shown(service.recent):
         newest.setdefault(alert.id, alert)
-    totals = worker.totals
+    totals = seen.totals
     return Snapshot(
         title=TITLE,
         phase=scene.phase,
         places=f"broker {service.nats_url}   metrics {service.http_url}/metrics",
         progress=scene.progress,
         seconds=now - scene.started,
-        series=worker.series,
-        signals=worker.signals,
+        series=seen.series,
+        signals=seen.signals,
         aggregates=totals["accepted"],
         per_second=rate.at(now, totals["accepted"]),
         windows=totals["learned"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +52,28 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class Attendance:
+    """Who is there, and who holds what, at one moment of the database's clock.
+
+    Attributes
+    ----------
+    kept : tuple of int
+        Those of the leases prolonged that are still ours.
+    members : mapping
+        By living worker: the partitions it wants.
+    owners : mapping
+        By partition: who holds its lease; one whose lease ran out is free, and missing.
+    quiet : float
+        Seconds until the first lease or membership of another one ends unless it is prolonged.
+    """
+
+    kept: tuple[int, ...]
+    members: Mapping[str, frozenset[int]]
+    owners: Mapping[int, str]
+    quiet: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message to publish; `id` is unique for ever and travels as ``Nats-Msg-Id``."""
 
@@ -86,6 +108,12 @@ class Store(Protocol):
 
     async def renew(self, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
         """Prolong; returns the partitions that are still ours."""
+
+    async def attend(self, owner: str, wanted: Collection[int], leases: Sequence[Lease], ttl: float) -> Attendance:
+        """Be counted as a living worker for `ttl` seconds, prolong `leases` as long, and see how things stand."""
+
+    async def leave(self, owner: str) -> None:
+        """Give up every lease and be counted no more, so that nobody need wait for an expiry."""
 
     async def release(self, owner: str, leases: Sequence[Lease]) -> None:
         """Give up, so that the next owner need not wait for the expiry."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from concurrent.futures import Executor
 from dataclasses import replace
 
@@ -14,20 +14,32 @@ from nats.aio.client import Client
 from detector.adapters.formats import checkpoints
 from detector.adapters.nats.reader import PartitionReader
 from detector.adapters.nats.streams import StreamInfo
+from detector.adapters.nats.subjects import PARTITIONS
+from detector.domain.sharing import Share, share, show_partitions
 from detector.errors import BusError, CheckpointError, StoreError
 from detector.jobs.partition import Partition
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.state import PartitionState, Plan
-from detector.ports import Lease, Store
+from detector.ports import Attendance, Lease, Store
 
-LEASE_SECONDS = 3.0
+LEASE_SECONDS = 2.25
+"""So that who is killed right after a renewal is replaced within 3 s, the time to load included."""
+RENEW_SECONDS = 0.5
+AWAITING_SECONDS = 0.25
+"""Between two looks while others are about to give up what is ours."""
+IDLE_SECONDS = 5.0
+"""Partitions that nobody has worked on for so long make the service not ready."""
 CHECKPOINT_SECONDS = 60.0
 
 _log = structlog.get_logger()
 
 
 class Ownership:
-    """The partitions this process owns; a partition is in `held` once it is loaded and being read.
+    """The partitions this process owns, which is its fair share of those that it and others want.
+
+    Every process counts the living ones on the database's clock, and comes by itself to the same division.
+    A partition is in `held` once it is loaded and being read. One in `leaving` is another process' by right:
+    its worker saves it and calls `hand_over`, so that the next owner has nothing to replay.
 
     Parameters
     ----------
@@ -37,13 +49,25 @@ class Ownership:
     owner : str
         Unique to this process.
     wanted : sequence of int
-        Partitions to own when nobody else does.
+        Partitions to own, as far as others don't have a right to them.
     arrived : asyncio.Event
         Set where messages arrive.
     threads : Executor
         Where checkpoints are decoded.
     stream : callable
         Coroutine function that tells which stream METRICS is.
+
+    Attributes
+    ----------
+    held : dict
+    leaving : frozenset of int
+        Those of `held` to hand over.
+    share : frozenset of int
+        What this process owns once everybody has done their part.
+    members : int
+        Living workers, this one among them; 0 before the first look.
+    pause : float
+        Seconds until the next `renew`.
     """
 
     def __init__(
@@ -59,6 +83,10 @@ class Ownership:
     ) -> None:
         self.quarantine = Quarantine()
         self.held: dict[int, Partition] = {}
+        self.leaving: frozenset[int] = frozenset()
+        self.share: frozenset[int] = frozenset()
+        self.members = 0
+        self.pause = RENEW_SECONDS
         self._store = store
         self._client = client
         self._plan = plan
@@ -69,30 +97,62 @@ class Ownership:
         self._stream = stream
         self._claimed: dict[int, Lease] = {}
         self._loading: asyncio.Task[None] | None = None
+        self._renewing = asyncio.Lock()
+        self._idle_since: dict[int, float] = {}
+        self._trouble = ""
+        self._settled = False  # held its whole share once
 
     async def renew(self) -> None:
-        """Prolong what is ours, drop what is not any more, claim what is free. Call once a second.
+        """Prolong what is ours, drop what is not any more, claim our share, and see what to give up.
 
-        What was claimed is loaded beside this, so that leases don't run out meanwhile.
+        Call it again after `pause` seconds. What was claimed is loaded beside this, so that leases don't run
+        out meanwhile.
 
         Raises
         ------
         StoreError
         """
-        leases = [*(partition.lease for partition in self.held.values()), *self._claimed.values()]
-        kept = set(await self._store.renew(self._owner, leases, LEASE_SECONDS)) if leases else set()
-        lost = {lease.partition for lease in leases} - kept
-        if lost:
-            _log.warning("partitions lost to another owner", partitions=sorted(lost))
-        for number in lost:
-            self._claimed.pop(number, None)
-        await asyncio.gather(*(self.drop(number) for number in lost))
-        missing = [number for number in self._wanted if number not in self.held and number not in self._claimed]
-        if missing:
-            claimed = await self._store.claim(missing, self._owner, LEASE_SECONDS)
-            self._claimed.update({lease.partition: lease for lease in claimed})
-        if self._claimed and (self._loading is None or self._loading.done()):
-            self._loading = asyncio.create_task(self._load_claimed(), name="loading partitions")
+        async with self._renewing:
+            self.pause = RENEW_SECONDS
+            leases = [*(partition.lease for partition in self.held.values()), *self._claimed.values()]
+            there = await self._store.attend(self._owner, self._wanted, leases, LEASE_SECONDS)
+            await self._lose({lease.partition for lease in leases} - set(there.kept))
+            ours = share(self._owner, there.members, there.owners)
+            self.leaving = ours.give_up & self.held.keys()
+            await self._return({n: self._claimed.pop(n) for n in ours.give_up & self._claimed.keys()})
+            missing = sorted(ours.claim - self.held.keys() - self._claimed.keys())
+            if missing:
+                claimed = await self._store.claim(missing, self._owner, LEASE_SECONDS)
+                self._claimed.update({lease.partition: lease for lease in claimed})
+            if self._claimed and (self._loading is None or self._loading.done()):
+                self._loading = asyncio.create_task(self._load_claimed(), name="loading partitions")
+            self._look(there, ours)
+
+    def _look(self, there: Attendance, ours: Share) -> None:
+        """Keep what others ask about, and choose when to look again."""
+        now = time.monotonic()
+        self.members = len(there.members)
+        self.share = ours.own
+        self._settled = self._settled or ours.own <= self.held.keys()
+        idle = [n for n in self._wanted if n not in self.held and there.owners.get(n, self._owner) == self._owner]
+        self._idle_since = {number: self._idle_since.get(number, now) for number in idle}
+        awaited = ours.own - self.held.keys() - self._claimed.keys()
+        # Somebody's end shows when it is due: a partition is taken over as soon as its lease runs out.
+        self.pause = min(AWAITING_SECONDS if awaited else RENEW_SECONDS, max(there.quiet, 0.0) + 0.01)
+
+    def faults(self, now: float) -> dict[str, str]:
+        """Say what is wrong with the partitions this process wants, at monotonic time `now`.
+
+        Its share is not loaded for the first time yet; or nobody works on some for a while, because nobody
+        owns them or they can't be loaded here.
+        """
+        idle = [number for number, since in self._idle_since.items() if now - since > IDLE_SECONDS]
+        if idle:
+            why = f": {self._trouble}" if self._trouble else ""
+            return {"partitions": f"nobody has worked on {show_partitions(idle)} for over {IDLE_SECONDS:g} s{why}"}
+        if not self._settled:
+            return {"partitions": f"starting: {len(self.held)} of {len(self.share)} are loaded"}
+        return {}
 
     async def _load_claimed(self) -> None:
         try:
@@ -106,12 +166,35 @@ class Ownership:
                     del self._claimed[number]
                     self.held[number] = partition
                     partition.reader.start()
+            self._trouble = ""
+            self._settled = self._settled or self.share <= self.held.keys()
         except (StoreError, BusError) as error:
             self._claimed.clear()
-            _log.warning("partitions can't be loaded, trying on", reason=str(error))
-        except Exception:  # a fault of ours in one load: all are claimed and loaded again
+            self._trouble = str(error)
+            _log.warning("partitions can't be loaded, trying on", reason=self._trouble)
+        except Exception as error:  # a fault of ours in one load: all are claimed and loaded again
             self._claimed.clear()
+            self._trouble = f"{type(error).__name__}: {error}"
             _log.exception("partitions can't be loaded, trying on")
+
+    async def drop_lost(self) -> None:
+        """Find out which partitions are no longer ours, and forget them.
+
+        Raises
+        ------
+        StoreError
+        """
+        async with self._renewing:
+            leases = [partition.lease for partition in self.held.values()]
+            kept = await self._store.renew(self._owner, leases, LEASE_SECONDS) if leases else []
+            await self._lose({lease.partition for lease in leases} - set(kept))
+
+    async def _lose(self, numbers: Set[int]) -> None:
+        if numbers:
+            _log.warning("partitions lost to another owner", partitions=show_partitions(numbers))
+        for number in numbers:
+            self._claimed.pop(number, None)
+        await asyncio.gather(*(self.drop(number) for number in numbers))
 
     async def drop(self, number: int) -> None:
         """Forget a partition and what was computed for it; it stays ours in the database until the lease ends."""
@@ -119,15 +202,34 @@ class Ownership:
         if partition is not None:
             await partition.reader.close()
 
+    async def hand_over(self, partition: Partition) -> None:
+        """Let another worker have a partition whose checkpoint was saved at its position just now.
+
+        Raises
+        ------
+        StoreError
+            It is ours no longer all the same, once the lease has run out.
+        """
+        if self.held.get(partition.number) is partition:
+            del self.held[partition.number]
+            self.leaving -= {partition.number}
+            try:
+                await self._return({partition.number: partition.lease})
+            finally:
+                await partition.reader.close()
+
+    async def _return(self, leases: Mapping[int, Lease]) -> None:
+        if leases:
+            await self._store.release(self._owner, list(leases.values()))
+
     async def release(self) -> None:
-        """Give everything up, so that the next owner need not wait."""
+        """Give everything up and be counted no more, so that the next owners need not wait."""
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait({self._loading})
-        leases = [*(partition.lease for partition in self.held.values()), *self._claimed.values()]
         self._claimed.clear()
         await self.drop_all()
-        await self._store.release(self._owner, leases)
+        await self._store.leave(self._owner)
 
     async def drop_all(self) -> None:
         """Forget everything that was computed."""
@@ -138,7 +240,7 @@ class Ownership:
         lease = judge(lease, state, stream)
         reader = PartitionReader(self._client, stream, lease.partition, state.position + 1, self._arrived)
         partition = Partition(lease, state, reader, self.quarantine)
-        partition.checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS * (lease.partition + 1) / len(self._wanted)
+        partition.checkpoint_due = time.monotonic() + CHECKPOINT_SECONDS * (lease.partition + 1) / PARTITIONS
         partition.heard = time.monotonic()
         return partition
 

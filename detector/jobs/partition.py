@@ -64,6 +64,8 @@ class Partition:
         `checkpoint_seq`.
     checkpoint_due, heard : float
         Monotonic seconds: when to save next, when the last message came.
+    begun : bool
+        Whether a message was applied here that no owner before has committed.
     """
 
     def __init__(self, lease: Lease, state: PartitionState, reader: PartitionReader, quarantine: Quarantine) -> None:
@@ -76,11 +78,16 @@ class Partition:
         self.saved = lease.checkpoint_seq
         self.checkpoint_due = 0.0
         self.heard = 0.0
+        self.begun = False
 
     @property
     def number(self) -> int:
         """Which of the partitions it is."""
         return self.lease.partition
+
+    def silence(self, now: float) -> float:
+        """Seconds since the broker was last heard, at monotonic time `now`; 0 where messages wait here."""
+        return 0.0 if self.reader.buffered else now - self.reader.last_heard
 
     def take(self, limit: int) -> list[Message]:
         """Take what has arrived; starts positions anew where the stream is another one now."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,9 +15,10 @@ from nats.aio.client import Client
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.streams import stream_info
-from detector.domain.aggregate import RESULT_NAMES
 from detector.domain.alert import Alert
+from detector.domain.sharing import show_partitions
 from detector.errors import BusError, DetectorError, Fenced, StoreError
+from detector.jobs.instruments import Instruments
 from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
 from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned
@@ -29,7 +29,6 @@ MOST_MESSAGES = 500
 """Messages of one partition in one turn."""
 TICK_SECONDS = 1.0
 SAVE_POSITION_SECONDS = 1.0
-SAY_REFUSALS_SECONDS = 60.0
 STUCK_SECONDS = 60.0
 SILENT_SECONDS = 5.0
 """A consumer that heard nothing for so long, not even a heartbeat, makes the service not ready."""
@@ -39,7 +38,7 @@ T = TypeVar("T")
 
 
 class Worker:
-    """Works on the partitions this process owns.
+    """Works on the partitions this process owns, and hands over those that others should have.
 
     Parameters
     ----------
@@ -50,6 +49,7 @@ class Worker:
     owner : str
         Unique to this process.
     partitions : sequence of int
+        What it wants; it gets its fair share of them.
     metrics : Metrics
     committed : callable
         Called with the alerts of each transaction after it is in the database.
@@ -71,8 +71,7 @@ class Worker:
         committed: Callable[[list[Alert]], None],
     ) -> None:
         self.metrics = metrics
-        self.totals: Counter[str] = Counter()
-        self.series = self.signals = 0
+        self.instruments = Instruments(metrics)
         self.trouble: str | None = "starting"
         self._store = store
         self._bus = NatsBus(client)
@@ -84,14 +83,11 @@ class Worker:
         self.ownership = Ownership(
             store, client, plan, owner, partitions, self._arrived, self._threads, lambda: stream_info(js)
         )
-        self._wanted = len(partitions)
         self._position_due = 0.0
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
         self._saving: asyncio.Task[None] | None = None
-        self._refusals_said: Counter[str] = Counter()
-        self._refusals_due = 0.0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
@@ -130,9 +126,11 @@ class Worker:
             found["turn"] = f"has been at one turn for over {STUCK_SECONDS:g} s"
         if self.ownership.quarantine.skipped:
             found["quarantine"] = f"{self.ownership.quarantine.skipped} messages passed over for faults of ours"
-        silent = [p.number for p in self.ownership.held.values() if _silence(p, now) > SILENT_SECONDS]
+        found |= self.ownership.faults(now)
+        silent = [p.number for p in self.ownership.held.values() if p.silence(now) > SILENT_SECONDS]
         if silent:
-            found["consumer"] = f"partitions {silent} have heard nothing from the broker for {SILENT_SECONDS:g} s"
+            numbers = show_partitions(silent)
+            found["consumer"] = f"partitions {numbers} have heard nothing from the broker for {SILENT_SECONDS:g} s"
         return found
 
     async def _wait(self, stopping: asyncio.Task[bool]) -> None:
@@ -155,9 +153,18 @@ class Worker:
             self._unwritten = []
             for partition, _ in taken:
                 partition.heard = now
+            self._say_begun([partition for partition, _ in taken])
         await self._tick(partitions, now)
         await self._save_one(partitions, now)
-        return bool(taken)
+        return await self._hand_over_one() or bool(taken)
+
+    def _say_begun(self, partitions: list[Partition]) -> None:
+        """Log which partitions go on here from now on: the end of a takeover."""
+        begun = [p for p in partitions if not p.begun and p.state.position > p.lease.effects_seq]
+        for partition in begun:
+            partition.begun = True
+        if begun:
+            _log.info("partitions go on here", partitions=show_partitions(p.number for p in begun))
 
     async def _commit(self, work: list[tuple[Partition, Applied]], now: float) -> None:
         """Write effects at once where there are any, positions alone once a second."""
@@ -168,13 +175,11 @@ class Worker:
             idle = [(p, Applied()) for p in behind if all(p is not d for d, _ in deciding)]
             chosen = [*deciding, *idle]
             self._position_due = now + SAVE_POSITION_SECONDS
-        if chosen:
-            effects = [partition.effects(applied) for partition, applied in chosen]
-            with self.metrics.commit_seconds.time():
-                await self._store.commit(self._owner, effects)
-            for (partition, _), effect in zip(chosen, effects, strict=True):
-                partition.committed = effect.effects_seq
-        for _, applied in work:
+        lost = {partition for partition, _ in chosen} - await self._write(chosen)
+        deciding = [(p, a) for p, a in deciding if p not in lost]
+        for partition, applied in work:
+            if partition in lost:
+                continue
             for alert in applied.alerts:
                 self.metrics.alerts.labels(alert.state.value, alert.severity.value).inc()
             for (tenant, service), seconds in applied.skews.items():
@@ -182,6 +187,30 @@ class Worker:
             await self._show_scores(applied)
         if deciding:
             self._committed([alert for _, applied in deciding for alert in applied.alerts])
+
+    async def _write(self, work: list[tuple[Partition, Applied]]) -> set[Partition]:
+        """Write effects in one transaction, without those of partitions lost meanwhile; returns whose were written.
+
+        A commit that is fenced has written nothing, so that what is still ours can be written again as it is.
+        """
+        while work:
+            effects = [partition.effects(applied) for partition, applied in work]
+            try:
+                with self.metrics.commit_seconds.time():
+                    await self._store.commit(self._owner, effects)
+            except Fenced as error:
+                await self.ownership.drop_lost()
+                ours = [(p, a) for p, a in work if self.ownership.held.get(p.number) is p]
+                if len(ours) == len(work):
+                    raise
+                self.metrics.reloads.labels("fenced").inc()
+                _log.warning("effects of lost partitions dropped", reason=str(error))
+                work = ours
+            else:
+                for (partition, _), effect in zip(work, effects, strict=True):
+                    partition.committed = effect.effects_seq
+                break
+        return {partition for partition, _ in work}
 
     async def _show_scores(self, applied: Applied) -> None:
         for subject, payload in applied.scores:
@@ -202,13 +231,28 @@ class Worker:
             if not self._saving.done():
                 return
             saved, self._saving = self._saving, None
-            await saved
+            try:
+                await saved
+            except Fenced:  # another has it by now
+                await self.ownership.drop_lost()
         due = next((p for p in partitions if now >= p.checkpoint_due), None)
         if due is not None:
             due.checkpoint_due = now + CHECKPOINT_SECONDS
             state = await self._state_to_save(due)
             if state is not None:
                 self._saving = asyncio.create_task(self._save(due, *state), name="saving a checkpoint")
+
+    async def _hand_over_one(self) -> bool:
+        """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
+        leaving = self.ownership.leaving & self.ownership.held.keys()
+        if not leaving or self._saving is not None:
+            return False
+        partition = self.ownership.held[min(leaving)]
+        state = await self._state_to_save(partition)
+        if state is not None:
+            await self._save(partition, *state)
+        await self.ownership.hand_over(partition)
+        return True
 
     async def _state_to_save(self, partition: Partition) -> tuple[int, bytes] | None:
         """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
@@ -235,17 +279,17 @@ class Worker:
         while True:
             try:
                 await self._renew()
-                self._show()
+                self.instruments.show(self.ownership.held.values(), time.monotonic())
+                self.metrics.workers.set(self.ownership.members)
             except Exception:  # a dead task here would let every lease run out
                 _log.exception("leases or instruments failed, trying on")
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(self.ownership.pause)
 
     async def _renew(self) -> None:
         try:
             await self.ownership.renew()
             self._renewed = time.monotonic()
-            held = len(self.ownership.held)
-            self.trouble = None if held == self._wanted else f"owns {held} of {self._wanted} partitions"
+            self.trouble = None
         except (StoreError, BusError) as error:
             self.trouble = str(error)
             _log.warning("leases not renewed", reason=str(error))
@@ -254,17 +298,21 @@ class Worker:
         """Drop what may not have been written; it is read again from the last checkpoint."""
         await self._abandon_save()
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
+        _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
         if isinstance(error, Poisoned):
             self.ownership.quarantine.note(error)
-            _log.error("work dropped and done again", reason=str(error))
+        else:
+            self.trouble = str(error) or type(error).__name__
+        if isinstance(error, (Poisoned, StoreError)):  # the others stand where the database and they agree
             await asyncio.gather(*(self.ownership.drop(number) for number in self._unwritten))
         else:
-            _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
             await self.ownership.drop_all()
-            self.trouble = str(error) or type(error).__name__
-            if not isinstance(error, Fenced):
-                await asyncio.sleep(0.5)
         self._unwritten.clear()
+        if isinstance(error, Fenced):
+            with contextlib.suppress(StoreError):  # then the next look at the leases finds out
+                await self.ownership.drop_lost()
+        elif not isinstance(error, Poisoned):
+            await asyncio.sleep(0.5)
         await self._renew()
 
     async def _save_all(self) -> None:
@@ -281,46 +329,6 @@ class Worker:
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
-    def _say_refused(self, totals: Counter[str], now: float) -> None:
-        """Log what is refused, by reason, once a minute at most."""
-        if now < self._refusals_due or totals == self._refusals_said:
-            return
-        kinds = ("late", "evicted", *(name for name in totals if name.startswith("malformed:")))
-        grown = {name: totals[name] - self._refusals_said[name] for name in kinds}
-        if any(grown.values()):
-            _log.warning("aggregates refused", **{name: count for name, count in grown.items() if count > 0})
-            self._refusals_due = now + SAY_REFUSALS_SECONDS
-        self._refusals_said = totals
-
-    def _show(self) -> None:
-        """Bring the instruments up to date."""
-        m, held, now = self.metrics, list(self.ownership.held.values()), time.monotonic()
-        totals: Counter[str] = Counter()
-        for p in held:
-            totals.update(dict(p.state.counts))  # a copy in one go: the scoring thread adds keys
-            for kind, value in (("applied", p.state.position), ("effects", p.committed), ("checkpoint", p.saved)):
-                m.position.labels(p.number, kind).set(value)
-            m.pending.labels(p.number).set(p.reader.pending)
-            m.silence.labels(p.number).set(_silence(p, now))
-            if p.state.clock:
-                m.lag.labels(p.number).set(max(0.0, time.time() - p.state.clock / 1000))
-        self.totals = totals
-        self.series = sum(len(p.state.directory) for p in held)
-        self.signals = sum(p.state.directory.watched for p in held)
-        for name in RESULT_NAMES:
-            m.aggregates.labels(name).set(totals[name])
-        for name, count in totals.items():
-            if name.startswith("malformed:"):
-                m.refused.labels(name.partition(":")[2]).set(count)
-        self._say_refused(totals, now)
-        m.windows.set(totals["learned"])
-        m.series.set(self.series)
-        m.signals.set(self.signals)
-
 
 def _apply_all(taken: list[tuple[Partition, list[Message]]]) -> list[Applied]:
     return [partition.apply(messages) for partition, messages in taken]
-
-
-def _silence(partition: Partition, now: float) -> float:
-    return 0.0 if partition.reader.buffered else now - partition.reader.last_heard

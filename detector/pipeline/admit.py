@@ -150,6 +150,10 @@ def _find(state: PartitionState, arrivals: Arrivals, number: int, span: range, r
                 state.directory.blocks.keep(scope, block.token, mine)
         else:
             mine[:] = known
+            watched = ~np.isnan(arrivals.errors[block.first : block.last])
+            if watched.any():
+                for row in mine[watched].tolist():
+                    state.directory.watch_errors(row)
     return refusals
 
 
@@ -159,6 +163,7 @@ def _find_each(
     directory = state.directory
     known = directory.aliases(service, head.instance)
     window = (min(head.start, head.now - head.window), head.window)  # a fast clock must not make others late
+    watched = ~np.isnan(arrivals.errors[span.start : span.stop])
     refusals = []
     for place, i in enumerate(span):
         key = (arrivals.metrics[i], arrivals.labels[i])
@@ -171,6 +176,8 @@ def _find_each(
                 refusals.append(Refusal(int(arrivals.indices[i]), error.reason, error.detail))
                 continue
         rows[place] = row
+        if watched[place]:
+            directory.watch_errors(row)
     return refusals
 
 

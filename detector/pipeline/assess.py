@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import ERROR_RATIO
 from models import SCORE
 
 MARKS = ("", "firing", "open", "resolved")
@@ -57,7 +56,6 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
     -------
     Scored
     """
-    _watch_errors(state, closed)
     _equip(state)
     rows = state.directory.signal_of[closed["series"], closed["statistic"]].astype(np.int64)
     windows = {name: np.ascontiguousarray(closed[name]) for name in ("head", "start", "value", "variance")}
@@ -90,14 +88,6 @@ def _observe(
             score[mine], kept = bank.observe(rows[mine], x[mine], t_ms[mine], variance[mine], on)
             before.update({int(mine[i]): evidence for i, evidence in kept.items()})
     return score, before
-
-
-def _watch_errors(state: PartitionState, closed: np.ndarray) -> None:
-    """Give a series the signal of its error ratio once it has one."""
-    directory = state.directory
-    for row in np.unique(closed["series"][closed["statistic"] == ERROR_RATIO]):
-        if directory.signal_of[row, ERROR_RATIO] < 0:
-            directory.add_signal(int(row), ERROR_RATIO, "1")
 
 
 def _equip(state: PartitionState) -> None:

@@ -13,8 +13,9 @@ from detector.errors import Undecodable
 from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.roster import Roster
-from detector.pipeline.spreads import give_back, no_spreads, spreads_from
+from detector.pipeline.spreads import compacted, give_back, no_spreads, spreads_from
 from detector.pipeline.tables import (
+    ERROR_RATIO,
     LIVE_WINDOWS,
     MEAN,
     MOST_PER_STEP,
@@ -202,14 +203,15 @@ class Directory:
     def roster(self) -> Roster:
         """Return what has to be kept of this directory."""
         used, sources = len(self.names), len(self.instances)
+        series, spreads = compacted(self.series[:used], self.spreads)
         return Roster(
             services=self.services,
             names=self.names,
             signals=self.signals,
             instances=self.instances,
-            series=self.series[:used].tobytes(),
+            series=series.tobytes(),
             sources=self.sources[:sources].tobytes(),
-            spreads=tuple(table.tobytes() for table in self.spreads),
+            spreads=tuple(table.tobytes() for table in spreads),
             signal_of=self.signal_of[:used].tobytes(),
             free_series=self._free_series,
             free_sources=self._free_sources,
@@ -267,11 +269,16 @@ class Directory:
         step = window if replayed else window * min(MOST_PER_STEP, max(1, -(-self.min_step // window)))
         start_series(self.series, row, service, int(kind), replayed, step, start - start % step)
         for statistic in STATISTICS_OF[kind]:
-            self.add_signal(row, statistic, _unit(unit, kind, statistic))
+            self._add_signal(row, statistic, _unit(unit, kind, statistic))
         return row
 
-    def add_signal(self, row: int, statistic: int, unit: str) -> None:
-        """Watch one more statistic of a series."""
+    def watch_errors(self, source: int) -> None:
+        """Give the series of a source the signal of its error ratio, where it has none yet."""
+        row = int(self.sources[source]["series"])
+        if self.signal_of[row, ERROR_RATIO] < 0 and self.series[row]["kind"] == Kind.HISTOGRAM:
+            self._add_signal(row, ERROR_RATIO, "1")
+
+    def _add_signal(self, row: int, statistic: int, unit: str) -> None:
         named = self.names[row]
         if named is None:
             raise KeyError(f"series {row} is not in use")

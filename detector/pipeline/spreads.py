@@ -12,7 +12,7 @@ from detector.pipeline.bounds import spread
 from detector.pipeline.quantiles import quantile, quantile_of_both
 from detector.pipeline.sketches import SKETCH, clear, merge
 from detector.pipeline.strata import SAMPLED, merge_stratum, note, quantile_variance
-from detector.pipeline.tables import Record, Table, grown
+from detector.pipeline.tables import OPEN_WINDOWS, Record, Table, grown
 from models.compiled import jit
 
 SPREAD = np.dtype(
@@ -66,6 +66,22 @@ def spreads_from(tables: tuple[bytes, ...]) -> Spreads:
         np.frombuffer(spreads, SPREAD).copy(),
         np.frombuffer(free, np.int64).copy(),
     )
+
+
+def compacted(series: Table, pool: Spreads) -> tuple[Table, Spreads]:
+    """Return copies in which only what open windows use is left, in the order of the series."""
+    series = series.copy()
+    in_use = np.arange(OPEN_WINDOWS) < np.where(series["active"], series["open"], 0)[:, None]
+    in_use &= series["spread"] >= 0
+    rows = series["spread"][in_use]
+    mirrored = pool.spreads["mirrored"][rows]
+    both = np.append(rows, mirrored[mirrored >= 0])
+    sketches, spreads = pool.sketches[both], pool.spreads[both]
+    spreads["following"] = -1
+    spreads["mirrored"][: len(rows)][mirrored >= 0] = np.arange(len(rows), len(both))
+    series["spread"] = -1
+    series["spread"][in_use] = np.arange(len(rows))
+    return series, Spreads(sketches, spreads, np.array([-1, 0]))
 
 
 def with_room(pool: Spreads, rows: int) -> Spreads:

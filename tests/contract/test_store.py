@@ -409,3 +409,60 @@ async def test_closing_waits_for_what_is_being_written(url: str) -> None:
     again = SqlStore.open(url)
     assert len(await again.alerts()) == 50
     await again.close()
+
+
+async def test_who_attends_sees_who_lives_and_who_holds_what(store: Store, other: Store) -> None:
+    first = await store.attend("a", range(4), [], 60.0)
+    assert (first.kept, first.members, first.owners) == ((), {"a": frozenset(range(4))}, {})
+    assert first.quiet == 60.0  # nobody else is there
+    leases = await claimed(store, 0, 1)
+    seen = await other.attend("b", [3, 2], [], 20.0)
+    assert seen.members == {"a": frozenset(range(4)), "b": frozenset({2, 3})}
+    assert seen.owners == {0: "a", 1: "a"}
+    assert 50.0 < seen.quiet <= 60.0
+    again = await store.attend("a", [5], leases, 60.0)
+    assert (again.kept, again.members["a"], again.owners) == ((0, 1), frozenset({5}), seen.owners)
+    assert 10.0 < again.quiet <= 20.0
+    assert (await other.attend("b", [2], leases, 20.0)).kept == ()
+
+
+async def test_who_attends_no_more_is_missed_when_its_leases_end(store: Store, other: Store) -> None:
+    leases = await claimed(store, 0, 1)
+    await store.attend("a", range(2), leases, 0.5)
+
+    async def alone() -> bool:
+        seen = await other.attend("b", range(2), [], 60.0)
+        assert ("a" in seen.members) == bool(seen.owners) or seen.quiet < 0.1
+        return seen.members == {"b": frozenset(range(2))} and seen.owners == {}
+
+    assert not await alone()
+    await until(alone, 5)
+    back = await store.attend("a", range(2), leases, 60.0)  # it only slept, and nobody has taken its place
+    assert (back.kept, sorted(back.members)) == ((0, 1), ["a", "b"])
+
+
+async def test_leaving_frees_everything_at_once(store: Store, other: Store) -> None:
+    await store.attend("a", range(4), [], 60.0)
+    leases = await claimed(store, 0, 1)
+    await claimed(other, 2, owner="b")
+    await store.leave("a")
+    seen = await other.attend("b", range(4), [], 60.0)
+    assert (list(seen.members), seen.owners) == (["b"], {2: "b"})
+    assert [(lease.partition, lease.epoch) for lease in await other.claim([0, 1], "b", 60.0)] == [(0, 2), (1, 2)]
+    assert await store.renew("a", leases, 60.0) == []
+    await store.leave("a")  # twice does no harm
+
+
+async def test_many_attend_and_claim_at_once(store: Store, other: Store) -> None:
+    wanted = range(32)
+
+    async def attend(number: int) -> set[int]:
+        at, owner = (store, other)[number % 2], f"w{number}"
+        await at.attend(owner, wanted, [], 60.0)
+        leases = await at.claim(wanted, owner, 60.0)
+        kept = await at.attend(owner, wanted, leases, 60.0)
+        return set(kept.kept)
+
+    held = await asyncio.gather(*map(attend, range(8)))
+    assert sorted(partition for one in held for partition in one) == list(wanted)
+    assert len((await store.attend("w0", wanted, [], 60.0)).members) == 8

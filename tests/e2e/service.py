@@ -42,6 +42,11 @@ class DetectorProcess:
     def alive(self) -> bool:
         return self._child is not None and self._child.returncode is None
 
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
     async def start(self, ready: bool = True, deadline: float = 60.0) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "endpoints.json").unlink(missing_ok=True)

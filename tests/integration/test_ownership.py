@@ -80,25 +80,20 @@ async def test_leases_do_not_run_out_while_partitions_load(tmp_path: Path) -> No
             await store.save_checkpoint(lease, 0, checkpoints.encode(state))
             await store.release("before", [lease])
         slow = Plan(banks=[("*", Slow)], labels=decode_labels)
-        with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        with ThreadPoolExecutor(1) as threads:
             js = client.jetstream()
-            first, second = (
-                Ownership(store, client, slow, name, wanted, asyncio.Event(), threads, lambda: stream_info(js))
-                for name, threads in (("first", one), ("second", other))
-            )
+            first = Ownership(store, client, slow, "first", wanted, asyncio.Event(), threads, lambda: stream_info(js))
 
             async def loaded() -> bool:
                 await first.renew()
-                await second.renew()
+                assert await store.claim(wanted, "second", 60.0) == []
                 return len(first.held) == len(wanted)
 
             started = time.monotonic()
             await until(loaded, 30)
             assert time.monotonic() - started > LEASE_SECONDS
-            assert second.held == {}
             assert {partition.lease.epoch for partition in first.held.values()} == {2}
             await first.release()
-            await second.release()
 
 
 async def test_a_worker_ended_before_its_commit_saves_nothing_and_the_next_does_all_of_it(tmp_path: Path) -> None:
@@ -122,8 +117,8 @@ async def test_a_worker_ended_before_its_commit_saves_nothing_and_the_next_does_
         assert working.cancelled()
         following, stop = worker(store, client, "following"), asyncio.Event()
         working = asyncio.create_task(following.run(stop))
-        await until(lambda: following.totals["learned"] == 50, 30, lambda: str(following.faults()))
-        assert following.totals["malformed"] == 1
+        await until(lambda: following.instruments.totals["learned"] == 50, 30, lambda: str(following.faults()))
+        assert following.instruments.totals["malformed"] == 1
         assert await letters(store) == 1
         stop.set()
         await asyncio.wait_for(working, 20)
@@ -141,8 +136,8 @@ async def test_a_database_locked_for_longer_than_anyone_waits_delays_and_loses_n
             await until(lambda: "locked" in str(patient.faults()), 60)
             blocker.rollback()
         await publish(client, range(50, 80))
-        await until(lambda: patient.totals["learned"] == 80, 60, lambda: str(patient.faults()))
-        assert patient.totals["malformed"] == await letters(store) == 2
+        await until(lambda: patient.instruments.totals["learned"] == 80, 60, lambda: str(patient.faults()))
+        assert patient.instruments.totals["malformed"] == await letters(store) == 2
         await until(lambda: patient.faults() == {}, 20)
         stop.set()
         await asyncio.wait_for(working, 20)

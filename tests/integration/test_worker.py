@@ -56,9 +56,13 @@ async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_
                 value = 666.0 if n == 20 else float(n % 7)
                 body = encode(JSON, "a", T0 + n * 10_000, 10, [{"metric": "m", "value": value}])
                 await publisher.send("replay-x", "shop", body, id=str(n))
-        await until(lambda: worker.totals["learned"] >= 59, 40, lambda: f"{worker.totals} {worker.faults()}")
-        assert worker.totals["malformed:internal_error"] == 1
-        assert worker.totals["accepted"] == 59
+        await until(
+            lambda: worker.instruments.totals["learned"] >= 59,
+            40,
+            lambda: f"{worker.instruments.totals} {worker.faults()}",
+        )
+        assert worker.instruments.totals["malformed:internal_error"] == 1
+        assert worker.instruments.totals["accepted"] == 59
         assert worker.faults() == {}
         await until(lambda: _letters(store), 10)
         stop.set()

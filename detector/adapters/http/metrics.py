@@ -14,7 +14,8 @@ class Metrics:
 
     Aggregates, refusals and windows are counted in the state of the partitions, so that a restart goes on
     where the checkpoint and the replay led to, and each one counts once. They are shown as gauges of that
-    count for this reason; the others start at 0 with the process.
+    count for this reason, and move with the partitions: their sum over all processes is the total. The
+    others start at 0 with the process.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,10 @@ class Metrics:
         self.windows = Gauge("detector_windows_learned", "Windows scored and learned since the first start", registry=r)
         self.series = Gauge("detector_series", "Series known", registry=r)
         self.signals = Gauge("detector_signals", "Signals watched", registry=r)
+        self.owned = Gauge("detector_partitions_owned", "Partitions this process works on", registry=r)
+        self.workers = Gauge(
+            "detector_workers", "Living processes that share the partitions, this one among them", registry=r
+        )
         self.position = Gauge(
             "detector_position", "Stream sequence reached, by partition", ["partition", "kind"], registry=r
         )
@@ -66,6 +71,13 @@ class Metrics:
         )
         self.broker = Gauge("detector_broker_events", "Disconnects, slow consumers and errors", ["kind"], registry=r)
         self._producers: set[tuple[str, str]] = set()
+
+    def forget_partition(self, number: int) -> None:
+        """Take out what was shown of a partition that is another process' now."""
+        for kind in ("applied", "effects", "checkpoint"):
+            self.position.remove(number, kind)
+        for gauge in (self.pending, self.silence, self.lag):
+            gauge.remove(number)
 
     def show_skew(self, tenant: str, service: str, seconds: float) -> None:
         """Show how far behind or ahead the newest batch of a service is."""

@@ -56,6 +56,7 @@ def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float)
 
 def renew(connection: Connection, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
     """See `Store.renew`. A lease that ran out while nobody wanted it is prolonged as well."""
+    lock(connection, partitions.c.owner == owner, _held(leases))
     now = connection.execute(select(database_now())).scalar_one()
     kept = connection.execute(
         update(partitions)
@@ -107,6 +108,13 @@ def confirm(connection: Connection, lease: Lease) -> None:
 
 def _fenced(partition: int, owner: str, epoch: int) -> Fenced:
     return Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
+
+
+def lock(connection: Connection, *which: ColumnElement[bool]) -> None:
+    """Lock partitions in the order of their numbers, so that no two transactions wait for each other."""
+    connection.execute(
+        select(partitions.c.partition).where(*which).order_by(partitions.c.partition).with_for_update()
+    ).all()
 
 
 def _held(leases: Sequence[Lease]) -> ColumnElement[bool]:

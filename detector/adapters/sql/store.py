@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, checkpoints, days, outbox, ownership
+from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership
 from detector.adapters.sql.engine import READERS, connect, remedied
 from detector.domain.alert import Alert
-from detector.ports import Effects, Lease, Outgoing
+from detector.ports import Attendance, Effects, Lease, Outgoing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -75,6 +75,18 @@ class SqlStore:
     async def renew(self, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
         """Prolong by `ttl` seconds from now; returns the partitions that are still ours."""
         return await self._write(ownership.renew, owner, leases, ttl)
+
+    async def attend(self, owner: str, wanted: Collection[int], leases: Sequence[Lease], ttl: float) -> Attendance:
+        """Be counted for `ttl` seconds as a living worker, prolong `leases` as long, and see how things stand.
+
+        One transaction at one moment, so that a worker that dies is missed when its leases run out, not
+        before and not after.
+        """
+        return await self._write(membership.attend, owner, wanted, leases, ttl)
+
+    async def leave(self, owner: str) -> None:
+        """Give up every lease and be counted no more, so that nobody need wait for an expiry."""
+        await self._write(membership.leave, owner)
 
     async def release(self, owner: str, leases: Sequence[Lease]) -> None:
         """Give up, so that the next owner need not wait for the expiry."""

@@ -32,6 +32,14 @@ partitions = Table(
     Column("stream_created", BigInteger, nullable=False),
 )
 
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("wanted", Json("wanted"), nullable=False),
+    Column("seen_until", UtcDateTime, nullable=False),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

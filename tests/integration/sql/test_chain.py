@@ -6,7 +6,8 @@ import asyncio
 import random
 from pathlib import Path
 
-from detector.adapters.formats.batches import JSON, decode_labels, encode
+from detector.adapters.formats.encoding import JSON, encode
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
@@ -46,6 +47,7 @@ async def test_names_that_postgresql_can_not_hold_are_refused_and_all_else_goes_
             Metrics(),
             lambda _: None,
         )
+        told = worker.instruments
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(stop))
         async with BatchPublisher(client) as publisher:
@@ -56,11 +58,15 @@ async def test_names_that_postgresql_can_not_hold_are_refused_and_all_else_goes_
                 await publisher.send("replay-x", "shöp\x7f", body, id=str(n))
             for number, tenant in enumerate(("nul\0", "x" * 600)):
                 await publisher.send(tenant, "shop", body, id=f"bad{number}")
-        await until(lambda: worker.totals["learned"] >= 198, 40, lambda: f"{worker.totals} {worker.faults()}")
-        await until(lambda: worker.totals["malformed:bad_subject"] >= 2, 10, lambda: f"{worker.totals}")
-        assert worker.totals["malformed:bad_name"] == 2
-        assert worker.totals["malformed:bad_labels"] == 2
-        await until(lambda: _alerted(store), 20, lambda: f"{worker.totals} {worker.faults()}")
+        await until(
+            lambda: told.totals["learned"] >= 198,
+            40,
+            lambda: f"{told.totals} {worker.faults()}",
+        )
+        await until(lambda: told.totals["malformed:bad_subject"] >= 2, 10, lambda: f"{told.totals}")
+        assert told.totals["malformed:bad_name"] == 2
+        assert told.totals["malformed:bad_labels"] == 2
+        await until(lambda: _alerted(store), 20, lambda: f"{told.totals} {worker.faults()}")
         assert worker.faults() == {}
         stop.set()
         await asyncio.wait_for(working, 20)

@@ -1,0 +1,79 @@
+"""Bring the instruments up to date: what the partitions of this process have counted, and how far they are."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+import structlog
+
+from detector.adapters.http.metrics import Metrics
+from detector.domain.aggregate import RESULT_NAMES
+from detector.jobs.partition import Partition
+
+SAY_REFUSALS_SECONDS = 60.0
+
+_log = structlog.get_logger()
+
+
+class Instruments:
+    """What the partitions held add up to.
+
+    Attributes
+    ----------
+    totals : Counter
+        By result, what the partitions held now have counted since they exist.
+    series, signals : int
+    """
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.totals: Counter[str] = Counter()
+        self.series = self.signals = 0
+        self._metrics = metrics
+        self._shown: set[int] = set()
+        self._refusals_said: Counter[str] = Counter()
+        self._refusals_due = 0.0
+
+    def show(self, held: Iterable[Partition], now: float) -> None:
+        """Show the partitions held at monotonic time `now`, and forget what was shown of others."""
+        m, held = self._metrics, list(held)
+        totals: Counter[str] = Counter()
+        for p in held:
+            totals.update(dict(p.state.counts))  # a copy in one go: the scoring thread adds keys
+            for kind, value in (("applied", p.state.position), ("effects", p.committed), ("checkpoint", p.saved)):
+                m.position.labels(p.number, kind).set(value)
+            m.pending.labels(p.number).set(p.reader.pending)
+            m.silence.labels(p.number).set(p.silence(now))
+            if p.state.clock:
+                m.lag.labels(p.number).set(max(0.0, time.time() - p.state.clock / 1000))
+        numbers = {p.number for p in held}
+        for number in self._shown - numbers:
+            m.forget_partition(number)
+        if numbers != self._shown:
+            self._refusals_said = totals  # what came and went with partitions is no news
+        self._shown = numbers
+        self.totals = totals
+        self.series = sum(len(p.state.directory) for p in held)
+        self.signals = sum(p.state.directory.watched for p in held)
+        for name in RESULT_NAMES:
+            m.aggregates.labels(name).set(totals[name])
+        for name, count in totals.items():
+            if name.startswith("malformed:"):
+                m.refused.labels(name.partition(":")[2]).set(count)
+        self._say_refused(totals, now)
+        m.windows.set(totals["learned"])
+        m.series.set(self.series)
+        m.signals.set(self.signals)
+        m.owned.set(len(held))
+
+    def _say_refused(self, totals: Counter[str], now: float) -> None:
+        """Log what is refused, by reason, once a minute at most."""
+        if now < self._refusals_due or totals == self._refusals_said:
+            return
+        kinds = ("late", "evicted", *(name for name in totals if name.startswith("malformed:")))
+        grown = {name: totals[name] - self._refusals_said[name] for name in kinds}
+        if any(grown.values()):
+            _log.warning("aggregates refused", **{name: count for name, count in grown.items() if count > 0})
+            self._refusals_due = now + SAY_REFUSALS_SECONDS
+        self._refusals_said = totals

@@ -1,0 +1,116 @@
+"""What the tests that kill things have in common: what is sent, and what has come of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sqlalchemy import text
+
+from detector.adapters.formats.encoding import MSGPACK, encode
+from detector.adapters.nats.batches import BatchPublisher
+from detector.adapters.nats.connection import connect
+from detector.adapters.sql import engine
+from detector.adapters.sql.store import SqlStore
+from detector.domain.alert import Alert
+from tests.waiting import until
+
+STEP = 10
+SERIES = 10
+
+
+@dataclass
+class Ended:
+    """What a run came to."""
+
+    accepted: float
+    learned: float
+    alerts: dict[str, Alert]
+    published: list[str]
+
+
+def same(ended: Ended, undisturbed: Ended) -> None:
+    """Assert that two runs have led to the same alerts, each once, in SQL and on the stream."""
+    assert {k: figures(a) for k, a in ended.alerts.items()} == {k: figures(a) for k, a in undisturbed.alerts.items()}
+    assert sorted(ended.published) == sorted(undisturbed.published)
+    assert len(set(ended.published)) == len(ended.published)
+
+
+def batches(begin: int, services: list[str], windows: int, jumps: int = 40) -> list[tuple[str, bytes]]:
+    """Make batches of ten series each: noise, and a few jumps that are worth an alert."""
+    rng = np.random.default_rng(20261125)
+    values = rng.normal(100, 5, (windows, len(services), SERIES))
+    for window, service, series in zip(
+        rng.integers(windows * 3 // 5, windows - 20, jumps),
+        rng.integers(0, len(services), jumps),
+        rng.integers(0, SERIES, jumps),
+        strict=True,
+    ):
+        values[window : window + 3, service, series] *= 5
+    return [
+        (name, encode(MSGPACK, "pod", begin + window * STEP * 1000, STEP, _aggregates(values[window, service])))
+        for window in range(windows)
+        for service, name in enumerate(services)
+    ]
+
+
+def _aggregates(values: Any) -> list[dict[str, Any]]:
+    return [
+        {"metric": "load", "labels": {"n": str(i)}, "kind": "gauge", "value": float(v)} for i, v in enumerate(values)
+    ]
+
+
+async def send(url: str, sent: list[tuple[str, bytes]], lasts: float) -> None:
+    """One batch at a time, so that a broken connection can't change the order."""
+    client = await connect(url)
+    started = time.monotonic()
+    async with BatchPublisher(client, in_flight=1) as publisher:
+        for number, (service, body) in enumerate(sent):
+            await publisher.send("acme", service, body, id=f"soak:{number}", content_type=MSGPACK)
+            ahead = lasts * number / len(sent) - (time.monotonic() - started)
+            if ahead > 0.05:
+                await asyncio.sleep(ahead)
+    await client.close()
+
+
+async def written(broker: str, database: str) -> None:
+    """Wait until all that the stream holds now has had its effects, in SQL and on the broker.
+
+    What is learned may wait to be written; but ticks follow in every partition, so its position in the
+    database moves past the last message of now.
+    """
+    client = await connect(broker)
+    last = (await client.jetstream().stream_info("METRICS")).state.last_seq
+    await client.close()
+    behind = text("SELECT count(*) FROM partitions WHERE effects_seq BETWEEN 0 AND :last")
+    store, reading = SqlStore.open(database), engine.connect(database, 1)
+
+    async def done() -> bool:
+        with reading.connect() as connection:
+            waiting = connection.execute(behind, {"last": last}).scalar_one()
+        return waiting == 0 and await store.outbox_depth() == 0
+
+    await until(done, 30)
+    reading.dispose()
+    await store.close()
+
+
+async def alerts_stream(url: str) -> list[str]:
+    """Ids of every message on stream ALERTS, in order."""
+    client = await connect(url)
+    js = client.jetstream()
+    count = (await js.stream_info("ALERTS")).state.messages
+    found: list[str] = []
+    subscription = await js.subscribe("alerts.>", ordered_consumer=True)
+    while len(found) < count:
+        message = await subscription.next_msg(10)
+        found.append((message.headers or {})["Nats-Msg-Id"])
+    await client.close()
+    return found
+
+
+def figures(alert: Alert) -> dict[str, Any]:
+    return {**vars(alert), "evidence": {k: v for k, v in alert.evidence.items() if k != "position"}}
