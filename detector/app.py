@@ -27,6 +27,7 @@ from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.connection import Counts, connect, disconnect
+from detector.adapters.nats.credentials import Credentials
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_streams
 from detector.adapters.nats.subjects import PARTITIONS
@@ -150,7 +151,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             embedded = await stack.enter_async_context(place)
             nats_url = embedded.url
         counts = Counts()
-        client = await connect(nats_url, counts=counts)
+        client = await connect(nats_url, counts=counts, credentials=credentials(settings))
         stack.push_async_callback(disconnect, client)
         await ensure_streams(client.jetstream(), max_bytes=EMBEDDED_METRICS_BYTES if embedded else -1)
         url = database_url(settings)
@@ -161,7 +162,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(_warm, plan)
 
         metrics = Metrics()
-        relay = Relay(store, NatsBus(client))
+        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        relay = Relay(store, NatsBus(client), owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
         def told(alerts: list[Alert]) -> None:
@@ -169,7 +171,6 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             relay.wake()
 
         partitions = parse_partitions(settings.partitions, PARTITIONS)
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
         scheduler = schedule(store)
@@ -262,6 +263,11 @@ def broker_url(settings: Settings) -> str:
     return str(found)
 
 
+def credentials(settings: Settings) -> Credentials:
+    """Files that prove who we are to the broker."""
+    return Credentials(**settings.nats.model_dump(exclude={"url"}))
+
+
 def _port_before(settings: Settings) -> int | None:
     """Port the embedded broker had when it last ran, if nobody has it now: collectors still look for it there."""
     try:
@@ -298,8 +304,8 @@ async def serve(settings: Settings) -> None:
         settings.folder.mkdir(parents=True, exist_ok=True)
         embedded = "" if settings.nats.url else service.nats_url
         endpoints = {"nats": embedded, "http": service.http_url}
-        draft = settings.folder / f"{ENDPOINTS}.new"
-        draft.write_text(json.dumps(endpoints), encoding="utf-8")
-        draft.replace(settings.folder / ENDPOINTS)  # nobody reads half of it
+        new = settings.folder / f"{ENDPOINTS}.new"
+        new.write_text(json.dumps(endpoints), encoding="utf-8")
+        new.replace(settings.folder / ENDPOINTS)  # whoever waits for it never reads half of it
         await stop.wait()
         _log.info("stopping")

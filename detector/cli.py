@@ -116,12 +116,12 @@ def collect(
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a window.")] = 1.0,
 ) -> None:
     """Publish the metrics of this machine until Ctrl-C."""
-    from detector.app import broker_url, set_up_logs
+    from detector.app import broker_url, credentials, set_up_logs
     from detector.collector.collect import collect_host
 
-    loaded = _load(file, folder, nats)
-    set_up_logs(loaded.settings.log)
-    _run(collect_host(broker_url(loaded.settings), tenant, service, seconds))
+    settings = _load(file, folder, nats).settings
+    set_up_logs(settings.log)
+    _run(collect_host(broker_url(settings), credentials(settings), tenant, service, seconds))
 
 
 @app.command(epilog="Example: detector score --out scored cpu.csv latency.csv")
@@ -154,14 +154,14 @@ def replay(
     nats: NatsUrl = None,
 ) -> None:
     """Send files through a running service, at once and on their own time, and write what it scored."""
-    from detector.app import broker_url
+    from detector.app import broker_url, credentials
     from detector.client.files import replay_files
 
-    loaded = _load(file, folder, nats)
+    settings = _load(file, folder, nats).settings
     tenant = tenant or f"replay-{uuid.uuid4().hex[:8]}"
     if not tenant.startswith("replay-"):
         raise typer.BadParameter("must start with replay-", param_hint="--tenant")
-    _run(replay_files(broker_url(loaded.settings), files, out, time_column, value_column, tenant))
+    _run(replay_files(broker_url(settings), credentials(settings), files, out, time_column, value_column, tenant))
 
 
 @app.command(epilog="Example: detector alerts --state firing --json | jq .summary")
@@ -214,8 +214,13 @@ def config_check(
     from rich.console import Console
     from rich.table import Table
 
+    from detector.app import credentials
+
+    loaded = _load(file, folder, nats, database)
+    if faults := credentials(loaded.settings).faults():
+        raise SettingsError("\n  ".join(["settings can't be used:", *faults]))
     table = Table("setting", "value", "from")
-    for key, value, origin in _load(file, folder, nats, database).rows():
+    for key, value, origin in loaded.rows():
         table.add_row(key, value, origin)
     Console().print(table)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from detector.pipeline.state import Levels
 from models import KernelBank, RiverBank
 
 PREFIX = "DETECTOR_"
+_SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
+"""The seed of an nkey, or a key in PEM."""
 _LEVELS, _LIMITS = Levels(), Limits()
 Surprise = Annotated[float, Field(gt=0, le=6)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
@@ -32,9 +35,20 @@ class Section(BaseModel):
 
 
 class Nats(Section):
-    """Broker; without a URL one is started below `folder`."""
+    """Broker; without a URL one is started below `folder`. Secrets stand in files of their own."""
 
     url: str = ""
+    nkey_seed_file: Path | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @field_validator("nkey_seed_file", "tls_ca", "tls_cert", "tls_key")
+    @classmethod
+    def _file(cls, path: Path | None) -> Path | None:
+        if path is not None and _SECRET.search(str(path)):
+            raise ValueError("this is the secret itself; write it to a file of mode 0600 and name that")
+        return path.expanduser() if path is not None else None
 
 
 class Database(Section):
@@ -294,9 +308,14 @@ def _fault(error: Any, origins: Mapping[str, str]) -> str:
     origin = origins.get(key) or next(
         (o for k, o in origins.items() if key and (k.startswith(key) or key.startswith(k))), "default"
     )
-    given = "" if isinstance(error["input"], (dict, Settings)) else f", got {_shown(error['input'])[:200]}"
+    unknown = error["type"] == "extra_forbidden"  # what stands there may be a secret that we can't tell from others
+    given = "" if unknown or isinstance(error["input"], (dict, Settings)) else f", got {_shown(error['input'])[:200]}"
     return f"{key}: {error['msg']}{given} ({origin})"
 
 
 def _shown(value: Any) -> str:
-    return without_password(value) if isinstance(value, str) and "://" in value else str(value)
+    """Write a value for people, without what is or may be a secret in it."""
+    text = "" if value is None else str(value)
+    if _SECRET.search(text):
+        return "***"
+    return without_password(text) if isinstance(value, str) and ("://" in text or "@" in text) else text

@@ -99,7 +99,8 @@ class Store(Protocol):
     """Alerts, outbox, ownership and checkpoints in one SQL database.
 
     Every method raises `StoreError` (with the remedy) where the database can't be reached, and `Fenced`
-    where owner or epoch are no longer ours; after either, nothing of that call was written.
+    where owner or epoch are no longer ours; after either, nothing of that call was written. Only where the connection
+    broke at its end nobody knows: every call may be made again, and what is there already stays as it is.
     """
 
     async def claim(self, partitions: Sequence[int], owner: str, ttl: float) -> list[Lease]:
@@ -121,22 +122,28 @@ class Store(Protocol):
         """Write all of it in one transaction. A revision or an outbox id seen before is left as it is."""
 
     async def save_checkpoint(self, lease: Lease, sequence: int, blob: bytes) -> None:
-        """Store the state of a partition at `sequence`; the one before is kept."""
+        """Store the state of a partition at `sequence`; the one before is kept. Other writes go on beside it."""
 
     async def load_checkpoints(self, partition: int) -> list[tuple[int, bytes]]:
-        """(sequence, blob) of the newest checkpoint, then of the one before it."""
+        """(sequence, blob) of the newest checkpoint, then of the one before it; whole ones only."""
 
-    async def unpublished(self, limit: int) -> list[Outgoing]:
-        """Oldest first."""
+    async def unpublished(self, limit: int, owner: str | None = None) -> list[Outgoing]:
+        """Oldest first; with `owner` only those of partitions it holds a lease on."""
 
     async def mark_published(self, ids: Sequence[str]) -> None:
         """They reached the broker."""
 
-    async def outbox_depth(self) -> int:
-        """How many wait to be published."""
+    async def outbox_depth(self, owner: str | None = None) -> int:
+        """How many wait to be published, or how many of them `owner` would be given."""
 
     async def prune_outbox(self, older_than: float, limit: int) -> int:
         """Delete at most `limit` published rows older than `older_than` seconds; returns how many went."""
+
+    async def make_room(self) -> None:
+        """Make ready for the alerts of the days to come."""
+
+    async def prune_alerts(self, older_than: float, limit: int) -> int:
+        """Delete resolved alerts of days more than `older_than` seconds ago, about `limit`; returns how many went."""
 
     async def alerts(
         self,

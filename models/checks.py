@@ -165,9 +165,9 @@ def check_snapshot_continues_identically(make_bank: MakeBank, floor: float) -> N
     rows, bank = np.repeat([0, 1], 300), _started(make_bank, floor, rows=2)
     t_ms = MONDAY_MS + STEP_MS * np.tile(np.arange(300), 2)
     bank.observe(rows, _noise(600), t_ms, np.zeros(600), np.inf)
-    blob, single = bank.snapshot(2), bank.state(1)
+    blob, single = bank.snapshot([0, 1]), bank.state(1)
     copy = make_bank(floor)
-    copy.restore(blob, 2)
+    copy.restore(blob, [0, 1])
     third = _started(make_bank, floor)
     third.load_state(0, single)
     go_on = np.append(_noise(200, seed=8), 500.0)
@@ -175,13 +175,13 @@ def check_snapshot_continues_identically(make_bank: MakeBank, floor: float) -> N
         expected = _feed(bank, go_on, row=row)
         _require((_feed(copy, go_on, row=row) == expected).all())
     _require((_feed(third, go_on) == expected).all())
-    _require(copy.snapshot(2) == bank.snapshot(2))
+    _require(copy.snapshot([1, 0]) == bank.snapshot([1, 0]))
 
 
 def check_wrong_snapshots_are_refused(make_bank: MakeBank, floor: float) -> None:
     """Refuse a blob of another size with a ValueError."""
     bank = _started(make_bank, floor)
-    _require(_refuses(bank.restore, b"x", 1))
+    _require(_refuses(bank.restore, b"x", [0]))
     _require(_refuses(bank.load_state, 0, b"x"))
 
 

@@ -172,16 +172,16 @@ class RiverBank:
         self._signal(row)
         self._rows[row] = self._cold()
 
-    def snapshot(self, rows: int) -> bytes:
-        """Return the number of observations learned of the first `rows` rows."""
-        if rows > len(self):
-            raise ValueError(f"the bank has {len(self)} rows, not {rows}: snapshot only rows that were added")
-        return b"".join(self.state(row) for row in range(rows))
+    def snapshot(self, rows: npt.ArrayLike) -> bytes:
+        """Return the numbers of observations learned of `rows`."""
+        return b"".join(self.state(int(row)) for row in np.asarray(rows))
 
-    def restore(self, blob: bytes, rows: int) -> None:
-        """Start `rows` rows cold; ValueError where `blob` isn't a snapshot of that many."""
-        _check_size(blob, rows)
-        self._rows = [self._cold() for _ in range(rows)]
+    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+        """Start `rows` cold; ValueError where `blob` isn't a snapshot of as many."""
+        places = [int(row) for row in np.asarray(rows)]
+        _check_size(blob, len(places))
+        for row in places:
+            self.add(row, 0)
 
     def _cold(self) -> _Signal:
         return _Signal(self._class(**copy.deepcopy(self._parameters)))

@@ -1,7 +1,7 @@
 """Slow twins of the kernel's parts: plain Python, written for reading, to compare the fast ones with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -111,3 +111,42 @@ def day_profile(t_ms: Sequence[int], x: Sequence[float], rate: float) -> dict[in
         step = 1.0 if count[slot] == 1 else max(rate, 1.0 / count[slot])
         profile[slot] = before + step * (sum(values) / len(values) - before)
     return profile
+
+
+class Sketch:
+    """One side of an exponential histogram as a dictionary of whole counts, with OpenTelemetry's merge."""
+
+    def __init__(self, scale: int, counts: Mapping[int, float], zero: float = 0.0, threshold: float = 0.0) -> None:
+        self.scale, self.zero, self.threshold = scale, zero, threshold
+        self.counts = {index: count for index, count in counts.items() if count}
+
+    @staticmethod
+    def power(x: float) -> float:
+        """Two to the power of x, inf from 1024 on."""
+        return math.pow(2.0, min(x, 1023.0)) * math.pow(2.0, min(max(x - 1023.0, 0.0), 1.0))
+
+    def at(self, scale: int) -> dict[int, float]:
+        """Counts at a scale that is no finer: every index halved, rounded down, once a step."""
+        counts: dict[int, float] = {}
+        for index, count in self.counts.items():
+            coarse = index // 2 ** (self.scale - scale)
+            counts[coarse] = counts.get(coarse, 0.0) + count
+        return counts
+
+    def merged(self, other: "Sketch") -> "Sketch":
+        sides = [side for side in (self, other) if side.counts]
+        scale = min((side.scale for side in sides), default=0)
+        counts: dict[int, float] = {}
+        for side in sides:
+            for index, count in side.at(scale).items():
+                counts[index] = counts.get(index, 0.0) + count
+        zero, threshold = self.zero + other.zero, max(self.threshold, other.threshold)
+        if self.threshold != other.threshold:
+            for index in sorted(counts):
+                if self.power(index / 2**scale) < threshold * (1 - 1e-12):
+                    zero += counts.pop(index)
+                    threshold = max(threshold, self.power((index + 1) / 2**scale))
+        merged = Sketch(scale, counts, zero, threshold)
+        while merged.counts and max(merged.counts) - min(merged.counts) >= 160:
+            merged = Sketch(merged.scale - 1, merged.at(merged.scale - 1), zero, threshold)
+        return merged

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.adapters.formats.batches import JSON, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
@@ -212,8 +213,10 @@ class Echo:
     def load_state(self, row: int, state: bytes) -> None:
         self._learned[row] = int.from_bytes(state, "little")
 
-    def snapshot(self, rows: int) -> bytes:
-        return b"".join(self.state(row) for row in range(rows))
+    def snapshot(self, rows: npt.ArrayLike) -> bytes:
+        return b"".join(self.state(row) for row in np.asarray(rows).tolist())
 
-    def restore(self, blob: bytes, rows: int) -> None:
-        self._learned = [int.from_bytes(blob[8 * row : 8 * row + 8], "little") for row in range(rows)]
+    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+        for place, row in enumerate(np.asarray(rows).tolist()):
+            self.add(row, 0)
+            self.load_state(row, blob[8 * place : 8 * place + 8])

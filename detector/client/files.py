@@ -9,6 +9,7 @@ from pathlib import Path
 
 from detector.adapters.files import ScoredRows, SeriesFile, input_files, output_paths, read_series, write_scores
 from detector.adapters.nats.connection import connect, disconnect
+from detector.adapters.nats.credentials import Credentials
 from detector.adapters.terminal.progress import progress
 from detector.client.offline import score_file
 from detector.client.replay import replay_file
@@ -62,6 +63,7 @@ def score_files(
 
 async def replay_files(
     nats_url: str,
+    credentials: Credentials,
     files: Sequence[Path],
     out: Path | None,
     time_column: str | None,
@@ -70,7 +72,7 @@ async def replay_files(
 ) -> None:
     """Send files through a running service one after another, and write what it scored."""
     targets = _targets(files, out)
-    client = await connect(nats_url)
+    client = await connect(nats_url, credentials=credentials)
     try:
         for path, target in targets:
             file = read_series(path, time_column=time_column, value_column=value_column)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.adapters.files import NO_TIME, ScoredRows, SeriesFile
-from detector.adapters.formats.contradictions import LARGEST
 from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
 from detector.pipeline.assess import MARKS, Scored
+from detector.pipeline.contradictions import LARGEST
 from detector.pipeline.directory import REPLAY_PREFIX
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from detector.adapters.files import ScoredRows, SeriesFile
-from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.nats import subjects
 from detector.adapters.nats.batches import BatchPublisher
 from detector.client.offline import FIGURES, INSTANCE, METRIC, Rows, closing, readings

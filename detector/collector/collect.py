@@ -8,13 +8,14 @@ import time
 
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import MSGPACK, encode
+from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
+from detector.adapters.nats.credentials import Credentials
 from detector.collector.host import Read, read_host
 
 
-async def collect_host(nats_url: str, tenant: str, service: str, seconds: float) -> None:
+async def collect_host(nats_url: str, credentials: Credentials, tenant: str, service: str, seconds: float) -> None:
     """Publish this machine's metrics until cancelled.
 
     Raises
@@ -22,7 +23,7 @@ async def collect_host(nats_url: str, tenant: str, service: str, seconds: float)
     BusError
         Where the broker can't be reached at the start, or refuses a batch for good; an outage later is waited out.
     """
-    client = await connect(nats_url, name="detector collect")
+    client = await connect(nats_url, name="detector collect", credentials=credentials)
     try:
         await collect(client, read_host, tenant, service, socket.gethostname(), seconds)
     finally:

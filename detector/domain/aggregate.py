@@ -8,8 +8,8 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from detector.domain.arrays import Floats, Integers
+from detector.domain.distribution import Distributions
 
 
 class Kind(IntEnum):
@@ -18,6 +18,7 @@ class Kind(IntEnum):
     GAUGE = 0
     SUM = 1
     CUMULATIVE = 2
+    HISTOGRAM = 3
 
 
 class Result(IntEnum):
@@ -110,6 +111,10 @@ class Arrivals:
         Scaled up to what was seen before sampling. `sums` holds the value of sums and cumulative totals.
     minima, maxima : float64[n]
         NaN where absent.
+    seen, errors : float64[n]
+        Events before sampling; errors among them, NaN where they were not counted.
+    distributions : Distributions
+        Sketches of histograms.
     totals : uint64[n]
         Cumulative totals that were sent as integers, where `exact` is true.
     exact : bool[n]
@@ -130,6 +135,9 @@ class Arrivals:
     sums: Floats
     minima: Floats
     maxima: Floats
+    seen: Floats
+    errors: Floats
+    distributions: Distributions
     totals: npt.NDArray[np.uint64]
     exact: npt.NDArray[np.bool_]
     since: Integers
@@ -155,6 +163,9 @@ class Arrivals:
             sums=kept,
             minima=kept,
             maxima=kept,
+            seen=np.ones(n),
+            errors=np.full(n, np.nan),
+            distributions=Distributions.none(n),
             totals=np.zeros(n, np.uint64),
             exact=np.zeros(n, np.bool_),
             since=np.zeros(n, np.int64),

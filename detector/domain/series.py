@@ -75,7 +75,7 @@ def canonical_labels(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...
     ------
     Undecodable
         ``reserved_label`` where a label is named tenant or service, ``bad_labels`` where a value is
-        neither text, a number nor a truth value.
+        neither text, a number nor a truth value, or holds NUL.
 
     Examples
     --------
@@ -90,6 +90,8 @@ def canonical_labels(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...
             value = str(value).lower()
         if not isinstance(value, (str, int, float)):
             raise Undecodable("bad_labels", f"label {name!r} is a {type(value).__name__}; send text")
+        if "\0" in name or "\0" in str(value):
+            raise Undecodable("bad_labels", f"label {name!r} holds NUL, which no PostgreSQL text can")
         if value != "":
             pairs.append((name, str(value)))
     return tuple(sorted(pairs))

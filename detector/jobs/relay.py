@@ -6,10 +6,11 @@ import asyncio
 
 import structlog
 
-from detector.adapters.nats.acks import RefusedError
+from detector.adapters.formats.outgoing import trimmed
+from detector.adapters.nats.acks import RefusedError, TooLargeError
 from detector.adapters.nats.bus import NatsBus
 from detector.errors import BusError, StoreError
-from detector.ports import Store
+from detector.ports import Outgoing, Store
 
 BATCH = 500
 RETRY_SECONDS = (0.1, 5.0)
@@ -21,20 +22,24 @@ class Relay:
     """The outbox' way to the broker.
 
     A message is marked once it is acknowledged; one whose mark is lost is sent again under the same id,
-    which the broker drops within two minutes and subscribers by ``id:revision`` after that. One that the
-    broker refuses for good, for its size, holds up no other: it stays in the database only, and is logged.
+    which the broker drops within two minutes and subscribers by ``id:revision`` after that. An alert
+    larger than the broker takes is sent without as much of its evidence as must go. What the broker refuses
+    for good all the same holds up no other: it stays in the database only, and is logged.
 
     Parameters
     ----------
     store : Store
     bus : NatsBus
+    owner : str
+        Who holds the leases: each process publishes for the partitions it owns.
     """
 
-    def __init__(self, store: Store, bus: NatsBus) -> None:
+    def __init__(self, store: Store, bus: NatsBus, owner: str) -> None:
         self.depth = 0
         self.trouble: str | None = None
         self._store = store
         self._bus = bus
+        self._owner = owner
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -63,12 +68,12 @@ class Relay:
                 continue
 
     async def _publish_some(self) -> bool:
-        messages = await self._store.unpublished(BATCH)
+        messages = await self._store.unpublished(BATCH, self._owner)
         if not messages:
             self.depth = 0
             return False
-        self.depth = await self._store.outbox_depth()
-        verdicts = await self._bus.publish_many(messages)
+        self.depth = await self._store.outbox_depth(self._owner)
+        verdicts = await self._publish_trimmed(messages, await self._bus.publish_many(messages))
         done = []
         for message, verdict in zip(messages, verdicts, strict=True):
             if isinstance(verdict, RefusedError):
@@ -81,3 +86,18 @@ class Relay:
         if len(done) < len(messages):
             raise next(v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError))
         return True
+
+    async def _publish_trimmed(
+        self, messages: list[Outgoing], verdicts: list[bool | BusError]
+    ) -> list[bool | BusError]:
+        """Send again, smaller, what was too large; returns the verdicts with theirs in place."""
+        smaller = {
+            place: less
+            for place, verdict in enumerate(verdicts)
+            if isinstance(verdict, TooLargeError) and (less := trimmed(messages[place], verdict.room)) is not None
+        }
+        if not smaller:
+            return verdicts
+        _log.warning("alerts published without all of their evidence", ids=[less.id for less in smaller.values()])
+        again = dict(zip(smaller, await self._bus.publish_many(list(smaller.values())), strict=True))
+        return [again.get(place, verdict) for place, verdict in enumerate(verdicts)]

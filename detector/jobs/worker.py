@@ -87,6 +87,7 @@ class Worker:
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
+        self._saving: asyncio.Task[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
@@ -108,6 +109,7 @@ class Worker:
             renewing.cancel()
             stopping.cancel()
             await asyncio.gather(renewing, stopping, return_exceptions=True)
+            await self._abandon_save()
             with contextlib.suppress(StoreError):  # then the leases run out
                 await self.ownership.release()
             self._threads.shutdown()
@@ -224,31 +226,51 @@ class Worker:
                     await self._bus.tick(partition.number)
 
     async def _save_one(self, partitions: list[Partition], now: float) -> None:
+        """Begin to save the partition that is due, beside the turns that follow; one at a time."""
+        if self._saving is not None:
+            if not self._saving.done():
+                return
+            saved, self._saving = self._saving, None
+            await saved
         due = next((p for p in partitions if now >= p.checkpoint_due), None)
         if due is not None:
             due.checkpoint_due = now + CHECKPOINT_SECONDS
-            await self._save(due)
+            state = await self._state_to_save(due)
+            if state is not None:
+                self._saving = asyncio.create_task(self._save(due, *state), name="saving a checkpoint")
 
     async def _hand_over_one(self) -> bool:
         """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
         leaving = self.ownership.leaving & self.ownership.held.keys()
-        if not leaving:
+        if not leaving or (self._saving is not None and not self._saving.done()):
             return False
         partition = self.ownership.held[min(leaving)]
-        await self._save(partition)
+        state = await self._state_to_save(partition)
+        if state is not None:
+            await self._save(partition, *state)
         await self.ownership.hand_over(partition)
         return True
 
-    async def _save(self, partition: Partition) -> None:
-        """Save a checkpoint, behind the effects it stands on."""
+    async def _state_to_save(self, partition: Partition) -> tuple[int, bytes] | None:
+        """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
         if partition.state.position <= partition.saved:
-            return
+            return None
         position, blob = await self._in_thread(partition.checkpoint)
         if position > partition.committed:
             await self._store.commit(self._owner, [partition.effects(Applied())])
             partition.committed = position
+        return position, blob
+
+    async def _save(self, partition: Partition, position: int, blob: bytes) -> None:
         await self._store.save_checkpoint(partition.lease, position, blob)
         partition.saved = position
+
+    async def _abandon_save(self) -> None:
+        """End the save under way, if there is one; the checkpoint before stays the newest."""
+        if self._saving is not None:
+            self._saving.cancel()
+            await asyncio.gather(self._saving, return_exceptions=True)
+            self._saving = None
 
     async def _keep_leases(self) -> None:
         while True:
@@ -271,6 +293,7 @@ class Worker:
 
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
+        await self._abandon_save()
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
         _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
         if isinstance(error, Poisoned):
@@ -290,9 +313,13 @@ class Worker:
         await self._renew()
 
     async def _save_all(self) -> None:
+        if self._saving is not None:
+            await asyncio.wait({self._saving})
         for partition in list(self.ownership.held.values()):
             try:
-                await self._save(partition)
+                state = await self._state_to_save(partition)
+                if state is not None:
+                    await self._save(partition, *state)
             except (StoreError, Poisoned) as error:
                 _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from detector.domain.aggregate import RESULT_NAMES, Arrivals, Head, Integers, Kind, Refusal, Result
+from detector.domain.aggregate import RESULT_NAMES, Arrivals, Head, Kind, Refusal, Result
+from detector.domain.arrays import Integers, frozen
 from detector.errors import Undecodable
 from detector.pipeline.directory import REPLAY_PREFIX
+from detector.pipeline.spreads import Pieces, with_room
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import CLOSED, HEAD, OPEN_WINDOWS
-from detector.pipeline.windows import REFUSALS, advance
+from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS, OPEN_WINDOWS
+from detector.pipeline.windows import REFUSALS, Columns, advance
 
 FUTURE = 600_000
 _UNITS = ((1000.0, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
@@ -73,12 +75,24 @@ def admit(state: PartitionState, arrivals: Arrivals, first: int, last: int, move
             admitted.refused.append((head, [*head.refused, *refusals]))
     results = np.full(end - begin, int(Result.MALFORMED), np.int64)
     directory, mine = state.directory, slice(begin, end)
-    closed = np.zeros(2 * (end - begin) + OPEN_WINDOWS * len(directory.names), CLOSED)
+    columns = Columns(*(frozen(getattr(arrivals, name)[mine]) for name in Columns._fields))
+    distributions = arrivals.distributions.chosen(mine)
+    parts = Pieces(*(frozen(getattr(distributions, name)) for name in Pieces._fields))
+    directory.spreads = with_room(directory.spreads, 2 * int(np.count_nonzero(columns.kinds == Kind.HISTOGRAM)))
+    most = 2 * (end - begin) + OPEN_WINDOWS * len(directory.names)
+    closed = np.zeros(MOST_STATISTICS * most, CLOSED)
     m = advance(
-        directory.series, directory.sources, len(directory.names), heads, rows, arrivals.kinds[mine],
-        arrivals.counts[mine], arrivals.sums[mine], arrivals.totals[mine], arrivals.exact[mine],
-        arrivals.since[mine], results, closed,
-    )  # fmt: skip
+        directory.series,
+        directory.sources,
+        directory.spreads,
+        len(directory.names),
+        heads,
+        rows,
+        columns,
+        parts,
+        results,
+        closed,
+    )
     admitted.closed = closed[:m]
     admitted.closed["head"] = first + np.maximum(admitted.closed["head"] - 1, 0)
     _refuse_late_found(arrivals, results, begin, admitted)

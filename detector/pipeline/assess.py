@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.pipeline.state import PartitionState
+from detector.pipeline.tables import ERROR_RATIO
 from models import SCORE
 
 MARKS = ("", "firing", "open", "resolved")
@@ -56,31 +57,47 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
     -------
     Scored
     """
+    _watch_errors(state, closed)
     _equip(state)
-    place, statistic = np.nonzero(state.directory.signal_of[closed["series"]] >= 0)
-    signal = state.directory.signal_of[closed["series"][place], statistic].astype(np.int64)
-    windows = closed[place]
-    scored = Scored(
-        signal=signal,
-        head=windows["head"].astype(np.int64),
-        start=windows["start"].astype(np.int64),
-        value=windows["value"].astype(np.float64),
-        score=np.zeros(len(signal), SCORE),
-        before={},
-        mark=np.zeros(len(signal), np.uint8),
+    rows = state.directory.signal_of[closed["series"], closed["statistic"]].astype(np.int64)
+    windows = {name: np.ascontiguousarray(closed[name]) for name in ("head", "start", "value", "variance")}
+    score, before = _observe(state, rows, windows)
+    state.counts["learned"] += len(rows)
+    return Scored(
+        signal=rows,
+        head=windows["head"],
+        start=windows["start"],
+        value=windows["value"],
+        score=score,
+        before=before,
+        mark=np.zeros(len(rows), np.uint8),
     )
-    bank_of = np.array(state.bank_of, np.int64)[signal] if len(state.banks) > 1 else np.zeros(len(signal), np.int64)
+
+
+def _observe(
+    state: PartitionState, rows: np.ndarray, windows: dict[str, np.ndarray]
+) -> tuple[np.ndarray, dict[int, bytes]]:
+    """Let each bank score and learn its own."""
+    x, t_ms, variance, on = windows["value"], windows["start"], windows["variance"], state.plan.levels.on
+    if len(state.banks) == 1:
+        return state.banks[0].observe(rows, x, t_ms, variance, on)
+    score = np.zeros(len(rows), SCORE)
+    before: dict[int, bytes] = {}
+    bank_of = np.array(state.bank_of, np.int64)[rows]
     for index, bank in enumerate(state.banks):
         mine = np.flatnonzero(bank_of == index)
-        if not len(mine):
-            continue
-        scores, before = bank.observe(
-            signal[mine], scored.value[mine], scored.start[mine], np.zeros(len(mine)), state.plan.levels.on
-        )
-        scored.score[mine] = scores
-        scored.before.update({int(mine[i]): kept for i, kept in before.items()})
-    state.counts["learned"] += len(signal)
-    return scored
+        if len(mine):
+            score[mine], kept = bank.observe(rows[mine], x[mine], t_ms[mine], variance[mine], on)
+            before.update({int(mine[i]): evidence for i, evidence in kept.items()})
+    return score, before
+
+
+def _watch_errors(state: PartitionState, closed: np.ndarray) -> None:
+    """Give a series the signal of its error ratio once it has one."""
+    directory = state.directory
+    for row in np.unique(closed["series"][closed["statistic"] == ERROR_RATIO]):
+        if directory.signal_of[row, ERROR_RATIO] < 0:
+            directory.add_signal(int(row), ERROR_RATIO, "1")
 
 
 def _equip(state: PartitionState) -> None:

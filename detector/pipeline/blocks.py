@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detector.domain.aggregate import Integers
+from detector.domain.arrays import Integers
 
 Scope = tuple[int, str, str, bytes]
 """Row of the service, instance, metric, and the labels a block begins with."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from detector.domain.aggregate import Kind
-from detector.pipeline.tables import LIVE_WINDOWS, Record, Table
+from detector.pipeline.spreads import Spreads, give_back, quantile_of
+from detector.pipeline.tables import ERROR_RATIO, LIVE_WINDOWS, MEAN, P50, P99, RATE, Record, Table
 from models.compiled import jit
 
 GAUGE = int(Kind.GAUGE)
@@ -20,7 +23,7 @@ def oldest(state: Record) -> int:
 
 
 @jit
-def close_ready(state: Record, sources: Table, s: int, clock: int, h: int, closed: Table, m: int) -> int:
+def close_ready(state: Record, sources: Table, pool: Spreads, s: int, clock: int, h: int, closed: Table, m: int) -> int:
     """Close, oldest first, what is complete or overdue; returns how many windows `closed` holds then."""
     while state.open > 0:
         slot = oldest(state)
@@ -29,13 +32,13 @@ def close_ready(state: Record, sources: Table, s: int, clock: int, h: int, close
         full = state.reported[slot] >= state.live or clock > state.deadline[slot]
         if not (due and full):
             break
-        m = close(state, sources, s, slot, h, closed, m)
+        m = close(state, sources, pool, s, slot, h, closed, m)
     return m
 
 
 @jit
-def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Table, m: int) -> int:
-    """Move the watermark past the open window, and emit its value if it has one."""
+def close(state: Record, sources: Table, pool: Spreads, s: int, slot: int, h: int, closed: Table, m: int) -> int:
+    """Move the watermark past the open window, and emit its values if it has any."""
     begin = state.start[slot]
     if state.covered[slot] > 0:
         if state.windows > 0:
@@ -43,14 +46,15 @@ def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Tabl
         state.windows += 1
         state.last_value = begin + state.step
         state.told_missing = False
-        closed[m].series = s
-        closed[m].head = h
-        closed[m].start = begin
         if state.kind == GAUGE:
-            closed[m].value = state.total[slot] / state.count[slot]
+            m = _emit(closed, m, s, h, begin, MEAN, state.total[slot] / state.count[slot], 0.0)
         else:  # a source that restarted is taken to have gone on like the others
-            closed[m].value = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
-        m += 1
+            rate = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
+            m = _emit(closed, m, s, h, begin, RATE, rate, 0.0)
+            if state.spread[slot] >= 0:
+                m = _emit_spread(closed, m, s, h, begin, pool, state.spread[slot])
+    if state.spread[slot] >= 0:
+        give_back(pool, state.spread[slot])
     state.closed_until = begin + state.step
     last = state.open - 1
     state.start[slot] = state.start[last]
@@ -60,9 +64,33 @@ def close(state: Record, sources: Table, s: int, slot: int, h: int, closed: Tabl
     state.covered[slot] = state.covered[last]
     state.count[slot] = state.count[last]
     state.total[slot] = state.total[last]
+    state.spread[slot] = state.spread[last]
     state.open = last
     state.live = _living(state, sources)
     return m
+
+
+@jit
+def _emit_spread(closed: Table, m: int, s: int, h: int, begin: int, pool: Spreads, row: int) -> int:
+    for statistic, q in ((P50, 0.5), (P99, 0.99)):
+        value, variance = quantile_of(pool, row, q)
+        if not np.isnan(value):
+            m = _emit(closed, m, s, h, begin, statistic, value, variance)
+    if pool.spreads[row].watched > 0.0:
+        ratio = min(pool.spreads[row].errors / pool.spreads[row].watched, 1.0)
+        m = _emit(closed, m, s, h, begin, ERROR_RATIO, ratio, 0.0)
+    return m
+
+
+@jit
+def _emit(closed: Table, m: int, s: int, h: int, begin: int, statistic: int, value: float, variance: float) -> int:
+    closed[m].series = s
+    closed[m].statistic = statistic
+    closed[m].head = h
+    closed[m].start = begin
+    closed[m].value = value
+    closed[m].variance = variance
+    return m + 1
 
 
 @jit

@@ -85,9 +85,13 @@ def _keep(finding: Finding, scored: Scored, row: int) -> None:
 
 def _eventful(state: PartitionState, scored: Scored) -> np.ndarray:
     """Windows of signals that have a finding under way, or get one here."""
-    opening = scored.signal[scored.score["surprise"] >= state.plan.levels.on]
-    signals = np.union1d(opening, np.fromiter(state.findings, np.int64, len(state.findings)))
-    return np.isin(scored.signal, signals) if len(signals) else np.zeros(len(scored), bool)
+    opening = scored.score["surprise"] >= state.plan.levels.on
+    if not state.findings and not opening.any():
+        return opening
+    chosen = np.zeros(len(state.directory.signals), bool)
+    chosen[scored.signal[opening]] = True
+    chosen[list(state.findings)] = True
+    return np.asarray(chosen[scored.signal])
 
 
 def _advance(

@@ -13,13 +13,27 @@ from detector.errors import Undecodable
 from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.roster import Roster
-from detector.pipeline.tables import LIVE_WINDOWS, MOST_PER_STEP, SERIES, SOURCE, grown, start_series, start_source
+from detector.pipeline.spreads import give_back, no_spreads, spreads_from
+from detector.pipeline.tables import (
+    LIVE_WINDOWS,
+    MEAN,
+    MOST_PER_STEP,
+    P50,
+    P99,
+    RATE,
+    SERIES,
+    SOURCE,
+    STATISTICS,
+    grown,
+    start_series,
+    start_source,
+)
 
 LONGEST_METRIC, LONGEST_LABELS = 512, 8192
 MOST_ALIASES = 8
 """Ways of writing the labels of one source that are remembered; more of them are decoded each time."""
-STATISTICS = ("mean", "rate")
-STATISTIC_OF = {Kind.GAUGE: 0, Kind.SUM: 1, Kind.CUMULATIVE: 1}
+STATISTICS_OF = {Kind.GAUGE: (MEAN,), Kind.SUM: (RATE,), Kind.CUMULATIVE: (RATE,), Kind.HISTOGRAM: (RATE, P50, P99)}
+"""By kind, what every series of it closes with; the ratio of errors comes with the first errors counted."""
 REPLAY_PREFIX = "replay-"
 
 LABEL_BYTES = 256
@@ -36,6 +50,8 @@ class Directory:
     ----------
     series : SERIES[...]
     sources : SOURCE[...]
+    spreads : Spreads
+        Distributions of open windows.
     names : list of Series or None
         By row of `series`.
     signals : list of Signal or None
@@ -54,6 +70,7 @@ class Directory:
         self.services: list[tuple[str, str]] = []
         self.series = np.zeros(0, SERIES)
         self.sources = np.zeros(0, SOURCE)
+        self.spreads = no_spreads()
         self.names: list[Series | None] = []
         self.instances: list[str] = []
         self.signals: list[Signal | None] = []
@@ -132,6 +149,8 @@ class Directory:
             raise Undecodable(
                 "bad_name", f"a metric has 1 to {LONGEST_METRIC} signs, labels up to {LONGEST_LABELS} bytes"
             )
+        if "\0" in metric or "\0" in unit:
+            raise Undecodable("bad_name", "a metric or unit holds NUL, which no PostgreSQL text can")
         pairs = canonical_labels(labels(raw))
         row = self._series_rows.get((service, metric, pairs))
         if row is None:
@@ -190,6 +209,7 @@ class Directory:
             instances=self.instances,
             series=self.series[:used].tobytes(),
             sources=self.sources[:sources].tobytes(),
+            spreads=tuple(table.tobytes() for table in self.spreads),
             signal_of=self.signal_of[:used].tobytes(),
             free_series=self._free_series,
             free_sources=self._free_sources,
@@ -204,6 +224,7 @@ class Directory:
         self.instances, self.fresh = roster.instances, roster.fresh
         self.series = np.frombuffer(roster.series, SERIES).copy()
         self.sources = np.frombuffer(roster.sources, SOURCE).copy()
+        self.spreads = spreads_from(roster.spreads)
         self.signal_of = np.frombuffer(roster.signal_of, np.int32).reshape(-1, len(STATISTICS)).copy()
         self._free_series, self._free_sources = roster.free_series, roster.free_sources
         self._free_signals = roster.free_signals
@@ -245,10 +266,16 @@ class Directory:
         replayed = tenant.startswith(REPLAY_PREFIX)
         step = window if replayed else window * min(MOST_PER_STEP, max(1, -(-self.min_step // window)))
         start_series(self.series, row, service, int(kind), replayed, step, start - start % step)
-        self._add_signal(row, Signal(named, STATISTICS[STATISTIC_OF[kind]], _unit(unit, kind)), STATISTIC_OF[kind])
+        for statistic in STATISTICS_OF[kind]:
+            self.add_signal(row, statistic, _unit(unit, kind, statistic))
         return row
 
-    def _add_signal(self, row: int, signal: Signal, statistic: int) -> None:
+    def add_signal(self, row: int, statistic: int, unit: str) -> None:
+        """Watch one more statistic of a series."""
+        named = self.names[row]
+        if named is None:
+            raise KeyError(f"series {row} is not in use")
+        signal = Signal(named, STATISTICS[statistic], unit)
         number = self._free_signals.pop() if self._free_signals else len(self.signals)
         self.signals[number : number + 1] = [signal]
         self.fresh.append((number, row))
@@ -296,6 +323,10 @@ class Directory:
             self.signals[signal] = None
             self._free_signals.append(signal)
         self.signal_of[row] = -1
+        state = self.series[row]
+        for spread in state["spread"][: state["open"]]:
+            if spread >= 0:
+                give_back(self.spreads, int(spread))
         del self._series_rows[service, named.metric, named.labels]
         self._crowd.remove(row, (service, named.metric))
         self.names[row] = None
@@ -303,5 +334,7 @@ class Directory:
         self._free_series.append(row)
 
 
-def _unit(unit: str, kind: Kind) -> str:
-    return unit if kind == Kind.GAUGE else f"{unit or '1'}/s"
+def _unit(unit: str, kind: Kind, statistic: int) -> str:
+    if statistic != RATE:
+        return unit
+    return "1/s" if kind == Kind.HISTOGRAM else f"{unit or '1'}/s"

@@ -19,6 +19,7 @@ class Roster:
     instances : list of str
         By row of the sources.
     series, sources, signal_of : bytes
+    spreads : bytes, bytes, bytes
         The tables as they lie in memory, little-endian.
     free_series, free_sources, free_signals : list of int
         Rows to use again.
@@ -33,6 +34,7 @@ class Roster:
     instances: list[str]
     series: bytes
     sources: bytes
+    spreads: tuple[bytes, ...]
     signal_of: bytes
     free_series: list[int]
     free_sources: list[int]

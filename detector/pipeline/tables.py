@@ -14,6 +14,11 @@ Table: TypeAlias = npt.NDArray[np.void]
 Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
+STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio")
+MEAN, RATE, P50, P99, ERROR_RATIO = range(len(STATISTICS))
+MOST_STATISTICS = 4
+"""Values that one window can close with."""
+
 OPEN_WINDOWS = 8
 MOST_PER_STEP = 60
 LIVE_WINDOWS = 10
@@ -43,6 +48,7 @@ SERIES = np.dtype(
         ("covered", "i8", OPEN_WINDOWS),  # milliseconds with a value, over all sources
         ("count", "f8", OPEN_WINDOWS),
         ("total", "f8", OPEN_WINDOWS),
+        ("spread", "i4", OPEN_WINDOWS),  # row of its distribution, -1 for none
     ]
 )
 
@@ -78,9 +84,11 @@ HEAD = np.dtype(
 CLOSED = np.dtype(
     [
         ("series", "i4"),
+        ("statistic", "i4"),  # index into `STATISTICS`
         ("head", "i8"),  # the message that closed it
         ("start", "i8"),
         ("value", "f8"),
+        ("variance", "f8"),  # that sampling added to the value
     ]
 )
 

@@ -12,7 +12,14 @@ from pathlib import Path
 from detector.app import set_up_logs
 from detector.config import Log
 from tests.bench.contest import CONTESTANTS, Figures, Size, compete
-from tests.bench.report import Results, print_markdown, print_table
+from tests.bench.endurance import Course, endure
+from tests.bench.report import (
+    Results,
+    print_endurance,
+    print_endurance_markdown,
+    print_markdown,
+    print_table,
+)
 
 
 async def contest(rounds: int, size: Size) -> Results:
@@ -31,26 +38,38 @@ async def contest(rounds: int, size: Size) -> Results:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="turns of each service (3; quick: 1)")
-    parser.add_argument("--series", type=int, help="series, all in one message of Detector's (500; quick: 100)")
+    parser.add_argument("--rounds", type=int, help="turns of each service (5; quick: 1)")
+    parser.add_argument("--series", type=int, help="series, 500 in one message of Detector's (20000; quick: 500)")
     load = parser.add_mutually_exclusive_group()
     load.add_argument("--seconds", type=float, default=None, help="how long the load lasts (4; quick: 2)")
     load.add_argument("--aggregates", type=int, help="how long the load lasts, counted in aggregates instead")
+    parser.add_argument("--minutes", type=float, help="how long 100,000 series are kept up (10; quick: 0.1)")
+    parser.add_argument("--only", choices=["contest", "endurance"], help="one half of the bench")
     parser.add_argument("--quick", action="store_true", help="under a minute: enough to see that all of it works")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     chosen = parser.parse_args()
     quick = chosen.quick
     size = Size(
-        series=chosen.series or (100 if quick else 500),
-        history=400,
-        paced=20 if quick else 40,
-        window_seconds=0.1 if quick else 0.2,
+        series=chosen.series or (500 if quick else 20_000),
+        history=150,
+        paced=20 if quick else 5,
+        window_seconds=0.1 if quick else 2.0,
         seconds=chosen.seconds or (2.0 if quick else 4.0),
         aggregates=chosen.aggregates,
     )
+    course = Course(
+        series=1_000 if quick else 100_000,
+        rate=1_000 if quick else 50_000,
+        minutes=0.1 if quick and chosen.minutes is None else chosen.minutes or 10.0,
+    )
     set_up_logs(Log(level="warning"))
-    results = asyncio.run(contest(chosen.rounds or (1 if quick else 3), size))
-    (print_markdown if chosen.markdown else print_table)(results)
+    if chosen.only != "endurance":
+        results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
+        (print_markdown if chosen.markdown else print_table)(results)
+    if chosen.only != "contest":
+        with tempfile.TemporaryDirectory(prefix="detector-bench-") as folder:
+            endured = asyncio.run(endure(course, Path(folder)))
+        (print_endurance_markdown if chosen.markdown else print_endurance)(endured)
 
 
 if __name__ == "__main__":

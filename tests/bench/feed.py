@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ TENANT, INSTANCE = "acme", "pod-1"
 METRIC, UNIT = "http.server.request.duration", "s"
 BURST = 50.0
 SEED = 20261125
+PER_SERVICE = 500
+"""Series of one service, all in one message of Detector's."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,17 @@ class Feed:
             values[self.anomalies[window]] *= BURST
         return values
 
+    @cached_property
+    def labels(self) -> list[bytes]:
+        """Of each series, as columns carry them."""
+        return [msgspec.json.encode({"route": f"/r/{number}"}) for number in range(self.series)]
+
+    def block(self, window: int) -> dict[str, Any]:
+        """The same as `aggregates`, as columns."""
+        value = self.values(window)
+        figures = {"count": np.full(self.series, 10.0), "sum": 10 * value, "min": 0.8 * value, "max": 1.3 * value}
+        return {"metric": METRIC, "unit": UNIT, "kind": "gauge", "labels": self.labels, **figures}
+
     def start(self, window: int) -> int:
         return self.first + window * STEP_MS
 
@@ -74,11 +89,25 @@ def first_window() -> int:
     return int(time.time() * 1000) // STEP_MS * STEP_MS - MOST_WINDOWS * STEP_MS
 
 
-def spread_anomalies(series: int, windows: range, share: float) -> dict[int, npt.NDArray[np.int64]]:
-    """Choose the anomalies: as many in each window, and none twice in one series."""
-    each = max(1, min(round(share * series), series // len(windows)))
-    shuffled = np.random.default_rng(SEED).permutation(series)
-    return {window: shuffled[i * each : (i + 1) * each] for i, window in enumerate(windows)}
+def fleet(series: int, windows: range, share: float) -> list[Feed]:
+    """Services of up to `PER_SERVICE` series; in each of `windows` a share of all series have an anomaly.
+
+    No series has two, and no more windows of a service have some than it has series.
+    """
+    first = first_window()
+    sizes = [min(PER_SERVICE, series - begin) for begin in range(0, series, PER_SERVICE)]
+    return [
+        Feed(f"shop-{number}", size, first, _spread_anomalies(number, size, windows, share))
+        for number, size in enumerate(sizes)
+    ]
+
+
+def _spread_anomalies(number: int, series: int, windows: range, share: float) -> dict[int, npt.NDArray[np.int64]]:
+    rng = np.random.default_rng((SEED, number))
+    struck = min(round(share * series * len(windows)), series)
+    chosen = rng.permutation(series)[:struck]
+    when = rng.integers(windows.start, windows.stop, struck)
+    return {window: chosen[when == window] for window in windows}
 
 
 def route_number(labels: dict[str, str]) -> int:

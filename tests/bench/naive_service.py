@@ -11,7 +11,7 @@ import asyncio
 import json
 import math
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from river import anomaly, preprocessing, stats
 
 from detector.pipeline.state import Levels
 from tests.bench.answers import answer
-from tests.bench.feed import Feed
+from tests.bench.feed import Feed, fleet
 
 STREAM, SUBJECT = "NAIVE", "naive.metrics"
 FETCH = 200
@@ -95,11 +95,12 @@ class NaiveService:
         self._engine = engine
         self._make = make
 
-    def learn_history(self, feed: Feed, windows: int) -> None:
+    def learn_history(self, feeds: Sequence[Feed], windows: int) -> None:
         """Learn what was there before the service, without raising alerts."""
-        for window in range(windows):
-            for aggregate in feed.aggregates(window):
-                self._model(feed.service, aggregate).judge(aggregate["sum"] / aggregate["count"])
+        for feed in feeds:
+            for window in range(windows):
+                for aggregate in feed.aggregates(window):
+                    self._model(feed.service, aggregate).judge(aggregate["sum"] / aggregate["count"])
 
     async def run(self) -> None:
         subscription = await self._js.pull_subscribe(SUBJECT, durable="naive", stream=STREAM)
@@ -136,6 +137,7 @@ class NaiveService:
 
     async def _publish(self, message: dict[str, Any], value: float, score: float) -> None:
         alert = {
+            "service": message["service"],
             "series": {"metric": message["metric"], "labels": message["labels"]},
             "revision": 0,
             "state": "firing",
@@ -155,18 +157,18 @@ def database(path: Path) -> sa.Engine:
     return engine
 
 
-async def serve(nats_url: str, folder: Path, model: str, feed: Feed, history: int) -> None:
+async def serve(nats_url: str, folder: Path, model: str, feeds: Sequence[Feed], history: int) -> None:
     client = await nats.connect(nats_url)
     js = client.jetstream()
     await js.add_stream(name=STREAM, subjects=[SUBJECT])
     await js.add_stream(name="ALERTS", subjects=["alerts.>"])
     service = NaiveService(js, database(folder / "naive.db"), MODELS[model])
-    service.learn_history(feed, history)
+    service.learn_history(feeds, history)
     working = asyncio.create_task(service.run())
     await answer(
         {
             "ready": lambda: not working.done(),
-            "applied": lambda: service.applied,
+            "applied": lambda: working.result() if working.done() else service.applied,
             "state": lambda: len(pickle.dumps(next(iter(service.models.values())))),
         }
     )
@@ -180,10 +182,8 @@ if __name__ == "__main__":
     parser.add_argument("nats_url")
     parser.add_argument("folder", type=Path)
     parser.add_argument("model", choices=list(MODELS))
-    parser.add_argument("service")
     parser.add_argument("series", type=int)
-    parser.add_argument("first", type=int)
     parser.add_argument("history", type=int)
     chosen = parser.parse_args()
-    known = Feed(chosen.service, chosen.series, chosen.first)
+    known = fleet(chosen.series, range(0), 0.0)
     asyncio.run(serve(chosen.nats_url, chosen.folder, chosen.model, known, chosen.history))

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.contest import CONTESTANTS, Figures
+from tests.bench.endurance import Endured, percentile
 
 Results = Mapping[str, Sequence[Figures]]
 """By name of the contestant, round by round."""
@@ -57,12 +58,42 @@ def print_table(results: Results) -> None:
     Console(width=max(Console().width, WIDTH)).print(table)
 
 
+def print_endurance(endured: Endured) -> None:
+    table = Table("Detector columns, checkpoints running", "", caption=machine(), caption_justify="left")
+    for row in endurance_rows(endured):
+        table.add_row(*row)
+    Console(width=max(Console().width, WIDTH)).print(table)
+
+
+def print_endurance_markdown(endured: Endured) -> None:
+    print("\n| Detector columns, checkpoints running | |")
+    print("|---|---:|")
+    for row in endurance_rows(endured):
+        print("|", " | ".join(row), "|")
+
+
 def print_markdown(results: Results) -> None:
     print("| median (least - most) of the rounds |", " | ".join(results), "|")
     print("|---|", "|".join("---:" for _ in results), "|", sep="")
     for row in rows(results):
         print("|", " | ".join(row), "|")
     print(f"\n{machine()}")
+
+
+def endurance_rows(endured: Endured) -> Iterator[list[str]]:
+    """Yield what is measured and the figure, for Detector in front of many series."""
+    course, grown = endured.course, endured.resident[-1] / endured.resident[0] - 1
+    yield ["series", f"{course.series:,}"]
+    yield ["aggregates a second, minutes", f"{course.rate:,} for {course.minutes:g}"]
+    yield ["ms to the alert, p50", f"{percentile(endured, 50):.1f}"]
+    yield ["ms to the alert, p99", f"{percentile(endured, 99):.1f}"]
+    yield ["ms to the alert, longest", f"{percentile(endured, 100):.1f}"]
+    yield ["anomalies found", f"{len(endured.delays_ms)} of {endured.injected}"]
+    yield ["false alerts", f"{endured.false:,} of {len(course.paced) * course.series:,}"]
+    yield ["of one core", f"{endured.cpu_share:.0%}"]
+    yield ["bytes a signal, resident, at the end", f"{endured.resident[-1]:,.0f}"]
+    yield ["which grew by", f"{grown:.1%}"]
+    yield [f"a burst of {endured.burst:,} applied in", f"{endured.burst_seconds:.2f} s"]
 
 
 def _cell(values: Sequence[float], style: str) -> str:

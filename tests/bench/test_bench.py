@@ -32,12 +32,18 @@ def test_quick_bench_fills_every_row() -> None:
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-3000:]
     table = [line.strip("| ").split(" | ") for line in ended.stdout.splitlines() if line.startswith("|")]
-    assert table[0][1:] == ["River Gaussian", "River trees", "Detector JSON", "Detector MessagePack"]
+    assert table[0][1:] == [
+        "River Gaussian",
+        "River trees",
+        "Detector JSON",
+        "Detector MessagePack",
+        "Detector columns",
+    ]
     figures = {title: cells for title, *cells in table[2:]}
     assert tuple(figures) == ROWS
     for title in ROWS[:-2]:
         values = [float(cell.replace(",", "")) for cell in figures[title]]
-        assert len(values) == 4, title
+        assert len(values) == 5, title
         assert all(math.isfinite(value) for value in values), (title, values)
     for title in ROWS[-2:]:
         assert all(re.fullmatch(r"[\d,]+ of [\d,]+", cell) for cell in figures[title]), figures[title]

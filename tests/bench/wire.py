@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from nats.aio.client import Client
@@ -16,6 +16,8 @@ from detector.errors import BusError
 from detector.ports import Outgoing
 from tests.bench.feed import STEP_MS, Feed, route_number
 
+Sighted = tuple[str, int, int]
+"""Service, series and window of an anomaly."""
 Pack = Callable[[Feed, int], list[Outgoing]]
 """Messages of one window of a feed."""
 
@@ -31,25 +33,35 @@ class Producer:
         self._refused: list[BusError | bool] = []
 
     async def send(self, feed: Feed, window: int) -> None:
-        for message in self._pack(feed, window):
+        await self.send_packed(self._pack(feed, window), feed.series)
+
+    async def send_packed(self, messages: Sequence[Outgoing], aggregates: int) -> None:
+        for message in messages:
             await self._send(message)
-        self.aggregates += feed.series
+        self.aggregates += aggregates
 
     async def send_paced(
-        self, feed: Feed, windows: range, window_seconds: float, sent: dict[tuple[int, int], float]
+        self, feeds: Sequence[Feed], windows: range, window_seconds: float, sent: dict[Sighted, float]
     ) -> None:
-        """Spread the messages evenly; `sent` takes when each anomaly, by series and window, was published."""
-        packed = [self._pack(feed, window) for window in windows]
+        """Spread the messages evenly; `sent` takes when each anomaly was published."""
         begin = time.perf_counter()
-        for turn, (window, messages) in enumerate(zip(windows, packed, strict=True)):
-            each = feed.series // len(messages)
-            for i, message in enumerate(messages):
-                due = begin + (turn + i / len(messages)) * window_seconds
-                await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                now = time.perf_counter()
-                sent.update(((s, window), now) for s in feed.anomalies[window].tolist() if s // each == i)
-                await self._send(message)
-            self.aggregates += feed.series
+        for turn, window in enumerate(windows):
+            packed = [(feed, self._pack(feed, window)) for feed in feeds]
+            total = sum(len(messages) for _, messages in packed)
+            place = 0
+            for feed, messages in packed:
+                each = feed.series // len(messages)
+                for i, message in enumerate(messages):
+                    due = begin + (turn + place / total) * window_seconds
+                    place += 1
+                    if (ahead := due - time.perf_counter()) > 0:
+                        await asyncio.sleep(ahead)
+                    now = time.perf_counter()
+                    sent.update(
+                        ((feed.service, s, window), now) for s in feed.anomalies[window].tolist() if s // each == i
+                    )
+                    await self._send(message)
+                self.aggregates += feed.series
 
     async def settled(self) -> None:
         """Wait for the last acknowledgements; raise where a message was not stored, or stored before."""
@@ -76,30 +88,33 @@ class Sightings:
     Attributes
     ----------
     sent : dict
-        By injected series and window: seconds just before its message was published.
+        By anomaly: seconds just before its message was published.
     delays : dict
-        By injected series and window: seconds until the first alert of it was heard.
+        By anomaly: seconds until the first alert of it was heard.
     false : int
         Alerts that opened on any other window.
     latest : float
         When the last alert was heard.
     """
 
-    feed: Feed
+    feeds: Sequence[Feed]
     paced: range
-    sent: dict[tuple[int, int], float] = field(default_factory=dict)
-    delays: dict[tuple[int, int], float] = field(default_factory=dict)
+    sent: dict[Sighted, float] = field(default_factory=dict)
+    delays: dict[Sighted, float] = field(default_factory=dict)
     false: int = 0
     latest: float = 0.0
 
     async def hear(self, message: Msg) -> None:
         now = self.latest = time.perf_counter()
         alert = json.loads(message.data)
-        series = route_number(alert["series"]["labels"])
-        window = (alert["window_start"] - self.feed.first) // STEP_MS
-        if window not in self.paced or alert["state"] != "firing":
+        anomaly = (
+            alert["service"],
+            route_number(alert["series"]["labels"]),
+            (alert["window_start"] - self.feeds[0].first) // STEP_MS,
+        )
+        if anomaly[2] not in self.paced or alert["state"] != "firing":
             return
-        if series in self.feed.anomalies[window]:
-            self.delays.setdefault((series, window), now - self.sent[series, window])
+        if anomaly in self.sent:
+            self.delays.setdefault(anomaly, now - self.sent[anomaly])
         elif alert["revision"] == 0:
             self.false += 1

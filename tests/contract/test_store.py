@@ -8,10 +8,11 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from detector.adapters.sql.engine import connect
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Severity, State
@@ -23,11 +24,10 @@ from tests.waiting import until
 MEBIBYTE = 2**20
 
 
-@pytest.fixture(params=["sqlite"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    address = {"sqlite": f"sqlite:///{tmp_path}/detector.db"}[request.param]
-    upgrade(address)
-    return address
+@pytest.fixture
+def url(empty_url: str) -> str:
+    upgrade(empty_url)
+    return empty_url
 
 
 @pytest.fixture
@@ -223,6 +223,81 @@ async def test_thirty_two_checkpoints_of_twenty_megabytes(store: Store) -> None:
         assert await store.load_checkpoints(lease.partition) == [(3, big[:-4]), (2, big[:-3])]
 
 
+def parts(url: str) -> int:
+    with connect(url, 1).begin() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM checkpoint_parts")).scalar_one())
+
+
+async def test_commits_have_their_turn_while_a_big_checkpoint_is_saved(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    big = random.Random(2).randbytes(20 * MEBIBYTE + 1)
+    saving = asyncio.create_task(store.save_checkpoint(lease, 1, big))
+    between = 0
+    while True:
+        await store.commit("a", [effects(lease, between, (an_alert(between),))])
+        if saving.done():
+            break
+        between += 1
+    await saving
+    assert between >= 10
+    assert await store.load_checkpoints(0) == [(1, big)]
+    assert len(await store.alerts()) == between + 1
+
+
+async def test_a_save_that_never_ended_is_not_seen_and_swept_by_the_next(store: Store, url: str) -> None:
+    (lease,) = await claimed(store, 0)
+    await store.save_checkpoint(lease, 1, b"whole")
+    for _ in range(2):
+        saving = asyncio.create_task(store.save_checkpoint(lease, 2, bytes(30 * MEBIBYTE)))
+        await until(lambda: parts(url) > 3)
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert await store.load_checkpoints(0) == [(1, b"whole")]
+        assert (await claimed(store, 0))[0].checkpoint_seq == 1
+    await store.save_checkpoint(lease, 2, b"whole as well")
+    assert parts(url) == 2
+    for sequence in (3, 4, 5):
+        await store.save_checkpoint(lease, sequence, b"")
+    assert await store.load_checkpoints(0) == [(5, b""), (4, b"")]
+    assert parts(url) == 3  # the one outdated by the last save goes with the next
+
+
+async def test_a_fenced_owner_neither_ends_its_save_nor_spoils_the_next_owners(store: Store, other: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    mine, theirs = (random.Random(seed).randbytes(20 * MEBIBYTE) for seed in (1, 2))
+    late = asyncio.create_task(store.save_checkpoint(lease, 7, mine))
+    await other.release("a", [lease])
+    (taken,) = await claimed(other, 0, owner="b")
+    saving = asyncio.create_task(other.save_checkpoint(taken, 5, theirs))
+    with pytest.raises(Fenced, match="partition 0 "):
+        await late
+    with pytest.raises(Fenced, match="partition 0 "):
+        await store.save_checkpoint(lease, 8, b"later still")
+    await saving
+    assert await store.load_checkpoints(0) == [(5, theirs)]
+
+
+async def test_of_two_saves_at_once_none_is_seen_in_part(store: Store, url: str) -> None:
+    (lease,) = await claimed(store, 0)
+    big = random.Random(3).randbytes(30 * MEBIBYTE)
+    late = asyncio.create_task(store.save_checkpoint(lease, 2, big))
+    await until(lambda: parts(url) > 3)
+    await store.save_checkpoint(lease, 1, b"small")
+    with pytest.raises(StoreError, match=r"parts are left of a checkpoint of partition 0; save again"):
+        await late
+    assert await store.load_checkpoints(0) == [(1, b"small")]
+
+
+async def test_a_checkpoint_that_lacks_a_part_is_left_out(store: Store, url: str) -> None:
+    (lease,) = await claimed(store, 0)
+    await store.save_checkpoint(lease, 1, b"small")
+    await store.save_checkpoint(lease, 2, bytes(3 * MEBIBYTE))
+    with connect(url, 1).begin() as connection:
+        connection.execute(text("DELETE FROM checkpoint_parts WHERE number = 1"))
+    assert await store.load_checkpoints(0) == [(1, b"small")]
+
+
 async def test_the_outbox_keeps_its_order(store: Store) -> None:
     first, second = await claimed(store, 0, 1)
     await store.commit("a", [effects(first, 1, outbox=(a_message(3), a_message(1))), effects(second, 1)])
@@ -245,6 +320,51 @@ async def test_pruning_takes_the_oldest_published_in_small_batches(store: Store)
     assert await store.prune_outbox(-60.0, 5) == 2
     assert await store.prune_outbox(-60.0, 5) == 0
     assert await store.unpublished(10) == [a_message(7), a_message(8), a_message(9)]
+
+
+async def test_each_owner_publishes_for_its_partitions(store: Store, other: Store) -> None:
+    first, second = await claimed(store, 0, 1)
+    (third,) = await claimed(other, 2, owner="b")
+    await store.commit("a", [effects(second, 1, outbox=(a_message(1),)), effects(first, 1, outbox=(a_message(0),))])
+    await other.commit("b", [effects(third, 1, outbox=(a_message(2),))])
+    assert await store.unpublished(10, "a") == [a_message(1), a_message(0)]
+    assert await other.unpublished(10, "b") == [a_message(2)]
+    assert await store.unpublished(10) == [a_message(1), a_message(0), a_message(2)]
+    assert [await store.outbox_depth(owner) for owner in (None, "a", "b", "c")] == [3, 2, 1, 0]
+    await store.renew("a", [first, second], 0.0)
+    assert await store.unpublished(10, "a") == []
+    await claimed(other, 0, owner="b")
+    assert await other.unpublished(10, "b") == [a_message(0), a_message(2)]
+
+
+async def test_sch_04_old_alerts_go_in_small_batches_and_what_fires_stays(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    today = int(time.time() * 1000)
+    old = [an_alert(number, state=State.RESOLVED) for number in range(7)]
+    firing = an_alert(7)
+    fresh = an_alert(8, started_at=today, state=State.RESOLVED)
+    await store.commit("a", [effects(lease, 1, (*old, firing, fresh))])
+    age = (today - old[0].started_at) / 1000
+    assert await store.prune_alerts(age + 2 * 86_400, 100) == 0
+    assert [await store.prune_alerts(86_400.0, 3) for _ in range(4)] == [3, 3, 1, 0]
+    assert await store.alerts() == [fresh, firing]
+    resolved = dataclasses.replace(firing, revision=1, state=State.RESOLVED)
+    await store.commit("a", [effects(lease, 2, (resolved,))])
+    assert await store.alerts(state="resolved") == [fresh, resolved]
+
+
+async def test_alerts_of_any_day_are_taken_before_and_after_there_is_room(store: Store, other: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    now = int(time.time() * 1000)
+    days = [86_400_000 * number for number in (-20_000, -400, -2, -1, 0, 1, 2, 3, 4, 400)]
+    found = tuple(an_alert(number, started_at=now + day) for number, day in enumerate(days))
+    await store.commit("a", [effects(lease, 1, found[::2])])
+    await asyncio.gather(store.make_room(), other.make_room())
+    await store.commit("a", [effects(lease, 2, found)])
+    newer = tuple(dataclasses.replace(alert, revision=1) for alert in found)
+    await store.commit("a", [effects(lease, 3, newer)])
+    await store.commit("a", [effects(lease, 3, found)])
+    assert await store.alerts() == list(reversed(newer))
 
 
 async def test_alerts_are_listed_by_state_tenant_and_start(store: Store) -> None:

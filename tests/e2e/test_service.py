@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.nats import subjects
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect

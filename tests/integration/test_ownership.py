@@ -14,7 +14,7 @@ import pytest
 from nats.aio.client import Client
 
 from detector.adapters.formats import checkpoints
-from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.batches import BatchPublisher

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from nats.aio.client import Client
 
-from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.batches import BatchPublisher

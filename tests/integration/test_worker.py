@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from detector.adapters.formats.batches import JSON, encode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.batches import BatchPublisher

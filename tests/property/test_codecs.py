@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detector.adapters.formats.batches import JSON, MSGPACK, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, MSGPACK, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.formats.outgoing import dead_letter
 from detector.domain.aggregate import Head, Kind

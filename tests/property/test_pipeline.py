@@ -45,6 +45,13 @@ class Posted:
         )
 
 
+def histogram(n: int, scale: int, offset: int, errors: float | None) -> dict[str, Any]:
+    side = {"offset": offset, "counts": [n, 0, n]}
+    sketch = {"scale": scale, "positive": side, "negative": side if n == 3 else None}
+    count = n * (4 if n == 3 else 2)
+    return {"metric": "time", "kind": "histogram", "count": count, "sketch": sketch, "errors": errors if n else None}
+
+
 surprises = st.sampled_from([0.0, 0.0, 1.0, 2.0, 3.0, 5.0])
 aggregates = st.one_of(
     st.builds(lambda v: gauge(v, "told"), surprises),
@@ -54,6 +61,7 @@ aggregates = st.one_of(
     st.builds(lambda v, since: counter(v, since=since), st.integers(0, 5000), st.integers(1, 2)),
     st.builds(lambda v: {"metric": "errors", "kind": "sum", "value": v}, st.integers(0, 50)),
     st.builds(lambda i: gauge(1.0, f"metric {i}"), st.integers(0, 9)),
+    st.builds(histogram, st.integers(0, 4), st.integers(-3, 4), st.integers(-2, 3), st.sampled_from([None, 1.0])),
     st.sampled_from([{"metric": "cpu", "kind": "sum", "value": 1}, {"metric": "", "value": 1}, {"metric": "cpu"}]),
 )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.adapters.nats import subjects
+from detector.errors import Undecodable
 
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
 
@@ -31,4 +33,9 @@ def test_every_name_has_one_token(token: str) -> None:
 @given(st.integers(0, 31), names, names)
 def test_a_stored_subject_says_where_it_belongs(partition: int, tenant: str, service: str) -> None:
     _, *tokens = subjects.metrics(tenant, service).split(".")
-    assert subjects.parse_part(".".join(["part", str(partition), *tokens])) == (partition, tenant, service)
+    subject = ".".join(["part", str(partition), *tokens])
+    if "\0" in tenant + service:
+        with pytest.raises(Undecodable, match=r"bad_subject: .* no NUL"):
+            subjects.parse_part(subject)
+    else:
+        assert subjects.parse_part(subject) == (partition, tenant, service)

@@ -1,24 +1,17 @@
-"""Messages of stream METRICS to columns, and batches to bytes: wire contract version 1."""
+"""Messages of stream METRICS to columns: wire contract version 1."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
-
-import msgspec
 
 from detector.adapters.formats.arrange import arranged
 from detector.adapters.formats.columns import ColumnsEnvelope, read_columns
+from detector.adapters.formats.encoding import COLUMNS, JSON, MSGPACK
 from detector.adapters.formats.items import LATEST, Aggregate, Envelope, LooseEnvelope, read_json, read_msgpack, rows_of
 from detector.adapters.formats.rows import Rows, joined
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.errors import Undecodable
-
-JSON = "application/json"
-MSGPACK = "application/msgpack"
-COLUMNS = "application/vnd.detector.columns+msgpack"
-VERSION = 1
 
 
 def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
@@ -59,24 +52,6 @@ def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
         except Undecodable as error:
             reading.heads.append(replace(bare, refused=(Refusal(None, error.reason, error.detail),)))
     return arranged(reading.heads, reading.rows())
-
-
-def encode(content_type: str, instance: str, start: int, seconds: float, aggregates: Iterable[dict[str, Any]]) -> bytes:
-    """Encode one message as JSON or MessagePack; the inverse of `decode`.
-
-    Examples
-    --------
-    >>> encode(JSON, "a", 0, 10, [])
-    b'{"v":1,"instance":"a","start":0,"seconds":10,"aggregates":[]}'
-    """
-    message = {
-        "v": VERSION,
-        "instance": instance,
-        "start": start,
-        "seconds": seconds,
-        "aggregates": list(aggregates),
-    }
-    return msgspec.json.encode(message) if content_type == JSON else msgspec.msgpack.encode(message)
 
 
 class _Reading:

@@ -13,16 +13,18 @@ from detector import __version__
 from detector.domain.alert import Alert
 from detector.errors import CheckpointError
 from detector.pipeline.roster import Roster
+from detector.pipeline.sketches import SKETCH
+from detector.pipeline.spreads import SPREAD
 from detector.pipeline.state import Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE
 from models import SCORE
 
-CODEC = 2
+CODEC = 3
 
 
 @dataclass
 class Body:
-    """Everything `PartitionState` holds but its plan; models by signal."""
+    """Everything `PartitionState` holds but its plan; models by bank, each those of its signals in order."""
 
     position: int
     stream: int
@@ -33,7 +35,7 @@ class Body:
     missing: dict[int, Alert]
     counts: dict[str, int]
     roster: Roster
-    models: list[tuple[int, bytes]]
+    models: list[bytes]
 
 
 class Envelope(msgspec.Struct):
@@ -48,7 +50,7 @@ class Envelope(msgspec.Struct):
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SCORE)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE)]
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 
@@ -65,7 +67,6 @@ def encode(state: PartitionState) -> bytes:
     -----
     About a second for 500 MiB; needs as much memory again while it runs.
     """
-    used = [signal for signal, named in enumerate(state.directory.signals) if named is not None]
     body = msgspec.msgpack.encode(
         Body(
             position=state.position,
@@ -77,7 +78,7 @@ def encode(state: PartitionState) -> bytes:
             missing=state.missing,
             counts=dict(sorted(state.counts.items())),
             roster=state.directory.roster(),
-            models=[(signal, state.banks[state.bank_of[signal]].state(signal)) for signal in used],
+            models=[bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)],
         )
     )
     return msgspec.msgpack.encode(Envelope(CODEC, schema(state), __version__, zlib.crc32(body), body))
@@ -113,8 +114,9 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         body = msgspec.msgpack.decode(envelope.body, type=Body)
         state.directory.load(body.roster)
         state.bank_of = body.bank_of
-        for signal, learned in reversed(body.models):  # the last first, so that banks grow once
-            _restore(state, signal, learned)
+        for bank, rows, models in zip(state.banks, _rows(state), body.models, strict=True):
+            bank.restore(models, rows)
+        _adopt(state)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.stream = body.position, body.stream
@@ -123,11 +125,20 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
     return state
 
 
-def _restore(state: PartitionState, signal: int, learned: bytes) -> None:
-    """Give a signal its model back, or a cold one where the settings name another model for its metric now."""
-    series = state.directory.signal(signal).series
-    bank = state.bank_for(series.metric)
-    state.banks[bank].add(signal, int(state.directory.series[state.directory.row_of(series)]["step"]))
-    if bank == state.bank_of[signal]:
-        state.banks[bank].load_state(signal, learned)
-    state.bank_of[signal] = bank
+def _rows(state: PartitionState) -> list[np.ndarray]:
+    """Signals of each bank."""
+    fresh = {signal for signal, _ in state.directory.fresh}
+    used = [signal for signal, named in enumerate(state.directory.signals) if named is not None and signal not in fresh]
+    bank_of = np.array([state.bank_of[signal] for signal in used], np.int64)
+    return [np.array(used, np.int64)[bank_of == index] for index in range(len(state.banks))]
+
+
+def _adopt(state: PartitionState) -> None:
+    """Give a signal a cold model where the settings name another one for its metric now."""
+    for index, rows in enumerate(_rows(state)):
+        for signal in rows.tolist():
+            series = state.directory.signal(signal).series
+            bank = state.bank_for(series.metric)
+            if bank != index:
+                state.banks[bank].add(signal, int(state.directory.series[state.directory.row_of(series)]["step"]))
+                state.bank_of[signal] = bank

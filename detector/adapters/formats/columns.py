@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 
+from detector.adapters.formats.distributions import columns_of
+from detector.adapters.formats.encoding import FIGURES
 from detector.adapters.formats.items import Sampling
-from detector.adapters.formats.rows import KINDS, UNKNOWN_KIND, Rows
+from detector.adapters.formats.rows import KINDS, NO_KIND, Rows
 from detector.domain.aggregate import Block, Refusal
+from detector.domain.arrays import Floats
+from detector.domain.distribution import Distributions
 from detector.errors import Undecodable
 
-FIGURES = ("value", "count", "sum", "min", "max", "seen")
+
+class WireSketches(msgspec.Struct):
+    """Positive sides of exponential histograms, as little-endian float64."""
+
+    scale: bytes
+    zero: bytes
+    offset: bytes
+    length: bytes
+    counts: bytes
 
 
 class WireBlock(msgspec.Struct):
@@ -29,6 +40,8 @@ class WireBlock(msgspec.Struct):
     min: bytes | None = None
     max: bytes | None = None
     seen: bytes | None = None
+    errors: bytes | None = None
+    sketch: WireSketches | None = None
 
 
 class ColumnsEnvelope(msgspec.Struct):
@@ -79,15 +92,6 @@ def read_columns(body: bytes, head: int) -> tuple[ColumnsEnvelope, list[Rows], l
     return envelope, parts, refused
 
 
-def encode_columns(instance: str, start: int, seconds: float, blocks: Iterable[dict[str, Any]]) -> bytes:
-    """Encode one message; a figure of a block is a sequence of numbers, its labels a list of bytes."""
-    written = [
-        {name: np.asarray(held, "<f8").tobytes() if name in FIGURES else held for name, held in block.items()}
-        for block in blocks
-    ]
-    return msgspec.msgpack.encode({"v": 1, "instance": instance, "start": start, "seconds": seconds, "blocks": written})
-
-
 def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
     block = _block.decode(raw)
     labels = _labels.decode(block.labels)
@@ -95,24 +99,43 @@ def _read_block(raw: msgspec.Raw, head: int, place: int) -> Rows:
     figures, odd = {}, np.zeros(n, np.bool_)
     for name in FIGURES:
         sent = getattr(block, name)
-        if sent is None:
-            figures[name] = np.full(n, np.nan)
-            continue
-        if len(sent) != 8 * n:
-            raise ValueError(f"{block.metric[:200]}: {name} has {len(sent)} bytes; send 8 for each of {n} labels")
-        figures[name] = np.frombuffer(sent, "<f8")
-        odd |= ~np.isfinite(figures[name])
+        figures[name] = np.full(n, np.nan) if sent is None else _column(block, name, sent, n)
+        if sent is not None:
+            odd |= ~np.isfinite(figures[name])
+    distributions, faults = _distributions(block, n, figures["count"])
     return Rows(
         head=np.full(n, head),
         index=np.arange(place, place + n),
         metrics=[block.metric] * n,
         units=[block.unit] * n,
         labels=labels,
-        kinds=np.full(n, KINDS.get(block.kind, UNKNOWN_KIND), np.uint8),
+        kinds=np.full(n, KINDS.get(block.kind, NO_KIND), np.uint8),
         odd=odd,
         totals=np.zeros(n, np.uint64),
         exact=np.zeros(n, np.bool_),
         since=np.zeros(n, np.int64),
+        distributions=distributions,
         blocks={head: [Block(0, n, bytes(block.labels))]} if n else {},
+        faults=faults,
         **figures,
     )
+
+
+def _column(block: WireBlock, name: str, sent: bytes, n: int) -> Floats:
+    if len(sent) != 8 * n:
+        raise ValueError(f"{block.metric[:200]}: {name} has {len(sent)} bytes; send 8 for each of {n} labels")
+    return np.frombuffer(sent, "<f8")
+
+
+def _distributions(block: WireBlock, n: int, kept: Floats) -> tuple[Distributions, dict[int, str]]:
+    if block.kind != "histogram":
+        return Distributions.none(n), {}
+    if block.sketch is None:
+        return Distributions.none(n), dict.fromkeys(np.flatnonzero(kept > 0).tolist(), "no_sketch")
+    sent = block.sketch
+    scale, zero, offset, length = (
+        _column(block, name, getattr(sent, name), n) for name in ("scale", "zero", "offset", "length")
+    )
+    if len(sent.counts) % 8:
+        raise ValueError(f"{block.metric[:200]}: counts has {len(sent.counts)} bytes; send 8 for each bucket")
+    return columns_of(scale, zero, offset, length, np.frombuffer(sent.counts, "<f8"), kept)

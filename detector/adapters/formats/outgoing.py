@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,6 +18,8 @@ VERSION = 1
 MOST_REFUSALS = 100
 MOST_BODY = 8192
 """Of a refused message so much is kept, in bytes."""
+TRIMMED = frozenset({"windows", "state", "terms"})
+"""What may be left out of an alert's evidence."""
 
 
 def alert_payload(alert: Alert) -> dict[str, Any]:
@@ -58,6 +61,35 @@ def alert_message(alert: Alert, subject: str) -> Outgoing:
         payload=msgspec.json.encode(alert_payload(alert)),
         headers=_cloud_event(alert.message_id, f"detector.alert.{alert.state.value}", alert.signal.series.service),
     )
+
+
+def trimmed(message: Outgoing, room: int) -> Outgoing | None:
+    """Make an alert fit: evidence goes first, its largest part before the others, and ``trimmed`` says so.
+
+    What is small stays, and the database keeps all of it under the alert's id.
+
+    Parameters
+    ----------
+    message : Outgoing
+    room : int
+        Bytes that its payload may have.
+
+    Returns
+    -------
+    Outgoing or None
+        None where it is no alert, or where even without evidence it does not fit.
+    """
+    body = msgspec.json.decode(message.payload)
+    if not isinstance(body.get("evidence"), dict):
+        return None
+    body["trimmed"] = True
+    sizes = {part: len(msgspec.json.encode(value)) for part, value in body["evidence"].items() if part in TRIMMED}
+    for part in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        del body["evidence"][part]
+        payload = msgspec.json.encode(body)
+        if len(payload) <= room:
+            return replace(message, payload=payload)
+    return None
 
 
 def dead_letter(message: Message, head: Head, refusals: tuple[Refusal, ...], subject: str, stream: int) -> Outgoing:

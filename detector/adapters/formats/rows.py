@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detector.domain.aggregate import Block, Floats, Integers, Kind
+from detector.domain.aggregate import Block, Kind
+from detector.domain.arrays import Floats, Integers
+from detector.domain.distribution import Distributions
+from detector.domain.distribution import joined as join_distributions
 
-KINDS = {"gauge": Kind.GAUGE, "sum": Kind.SUM, "cumulative": Kind.CUMULATIVE}
-UNKNOWN_KIND = 255
+KINDS = {kind.name.lower(): kind for kind in Kind}
+NO_KIND = 255
 
 
 @dataclass
 class Rows:
-    """Columns of n entries. NaN means absent in `value`, `count`, `sum`, `min`, `max` and `seen`.
+    """Columns of n entries. NaN means absent in `value`, `count`, `sum`, `min`, `max`, `seen` and `errors`.
 
     Attributes
     ----------
@@ -30,6 +33,8 @@ class Rows:
         Cumulative totals that were sent as integers, where `exact` is true.
     blocks : dict of int to list of Block
         By head, those that came as columns; their rows count from the first entry here.
+    faults : dict of int to str
+        By entry, what is wrong with its distribution.
     """
 
     head: Integers
@@ -44,11 +49,14 @@ class Rows:
     min: Floats
     max: Floats
     seen: Floats
+    errors: Floats
     odd: npt.NDArray[np.bool_]
     totals: npt.NDArray[np.uint64]
     exact: npt.NDArray[np.bool_]
     since: Integers
+    distributions: Distributions
     blocks: dict[int, list[Block]]
+    faults: dict[int, str]
 
     def __len__(self) -> int:
         return len(self.head)
@@ -58,7 +66,8 @@ def joined(parts: Sequence[Rows]) -> Rows:
     """Return the rows of all parts, in order."""
     if len(parts) == 1:
         return parts[0]
-    whole: dict[str, Any] = {"blocks": {}}
+    whole: dict[str, Any] = {"blocks": {}, "faults": {}}
+    whole["distributions"] = join_distributions([part.distributions for part in parts])
     for column in fields(Rows):
         held = [getattr(part, column.name) for part in parts]
         if isinstance(held[0], np.ndarray):
@@ -69,5 +78,6 @@ def joined(parts: Sequence[Rows]) -> Rows:
     for part in parts:
         for head, blocks in part.blocks.items():
             whole["blocks"].setdefault(head, []).extend(block.moved(begin) for block in blocks)
+        whole["faults"].update({begin + row: fault for row, fault in part.faults.items()})
         begin += len(part)
     return Rows(**whole)

@@ -24,20 +24,31 @@ class RefusedError(BusError):
     """The server or the rules of the wire won't take this message, however often it is tried."""
 
 
+class TooLargeError(RefusedError):
+    """A message above the server's limit; `room` is how many bytes of payload fit beside its headers."""
+
+    def __init__(self, text: str, room: int) -> None:
+        super().__init__(text)
+        self.room = room
+
+
 def check(client: Client, subject: str, payload: bytes, headers: Iterable[tuple[str, str]]) -> None:
     """Refuse what would make the server end the connection.
 
     Raises
     ------
-    RefusedError
+    TooLargeError
         Naming size and limit; headers count too.
+    RefusedError
+        Where the subject is too long.
     """
     pairs = [len(name.encode()) + len(value.encode()) + 4 for name, value in headers]
     size = len(payload) + (sum(pairs) + len("NATS/1.0\r\n\r\n") if pairs else 0)
     if size > client.max_payload:
-        raise RefusedError(
+        raise TooLargeError(
             f"a message of {size} bytes for {subject} exceeds the server's limit of {client.max_payload}; "
-            "split or trim it, or raise max_payload"
+            "split or trim it, or raise max_payload",
+            room=client.max_payload - (size - len(payload)),
         )
     if len(subject) > LONGEST_SUBJECT:
         raise RefusedError(f"subject {subject[:80]}… of {len(subject)} characters is too long; shorten the names")
@@ -71,7 +82,7 @@ class Acks:
 
         Raises
         ------
-        Refused
+        RefusedError
             Where the message exceeds the server's limits; nothing was sent.
         """
         headers = {MESSAGE_ID: message.id, **dict(message.headers)}

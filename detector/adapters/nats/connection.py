@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
+import ssl
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +16,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client, Server
 
+from detector.adapters.nats.credentials import Credentials
 from detector.errors import BusError
 
 RETRY_SECONDS = (0.1, 2.0)
@@ -32,7 +35,14 @@ class Counts:
     errors: int = 0
 
 
-async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, counts: Counts | None = None) -> Client:
+async def connect(
+    url: str,
+    *,
+    name: str = "detector",
+    deadline: float = 10.0,
+    counts: Counts | None = None,
+    credentials: Credentials | None = None,
+) -> Client:
     """Connect to NATS.
 
     Afterwards a lost connection is sought again for ever, first after 0.1 s, then at growing, random
@@ -42,22 +52,30 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
     ----------
     url : str
         One or several servers, separated by commas; user and password, or a token, may stand in the
-        first and are used for all. They appear in no log and no error.
+        first and are used for all. They appear in no log and no error. One ``tls://`` among them
+        makes TLS a must for all.
     name : str
         How the connection is called in the server's monitoring.
     deadline : float
         Seconds until the attempt is given up, however often it was repeated.
     counts : Counts, optional
         Counted into from now on.
+    credentials : Credentials, optional
+        Key and certificates, read once.
 
     Raises
     ------
     BusError
-        Where no server could be reached, or none let us in, by the deadline.
+        Where no server could be reached, or none let us in, or none can be trusted, by the deadline;
+        at once where credentials can't be used.
     """
+    logging.getLogger("asyncio").addFilter(_worth_saying)
     servers, secrets = _split(url)
+    known = credentials or Credentials()
+    secrets |= await asyncio.to_thread(known.options)
     observer = _Observer(servers, counts if counts is not None else Counts())
-    client = Client()
+    client = _Client()
+    client.demand_tls = known.demand_tls or any(server.startswith(("tls://", "wss://")) for server in servers)
     observer.client = client
     try:
         async with asyncio.timeout(deadline):
@@ -77,11 +95,13 @@ async def connect(url: str, *, name: str = "detector", deadline: float = 10.0, c
             )
     except (TimeoutError, OSError, nats.errors.Error) as error:
         reason = str(observer.last or error) or type(error).__name__
+        if client.introduced and isinstance(observer.last, OSError):
+            reason = f"the server hangs up when it is told who we are ({reason})"
         with contextlib.suppress(AssertionError):  # the client's own, where the address was no address
             await disconnect(client)
         raise BusError(
             f"NATS at {', '.join(servers)} could not be reached within {deadline:g} s: {reason}; "
-            "check nats.url, its user and password, and that the server runs"
+            f"check {_suspects(observer.last)}"
         ) from None
     observer.connected = True
     return client
@@ -96,6 +116,23 @@ async def disconnect(client: Client, deadline: float = 2.0) -> None:
     with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
         async with asyncio.timeout(deadline):
             await client.close()
+
+
+class _Client(Client):
+    """Tells nobody who we are, nor anything else, over a connection that ought to be TLS and is not.
+
+    The client library itself encrypts only where the server's greeting, which is not encrypted, says so:
+    whoever sits between could take that word away.
+    """
+
+    demand_tls = False
+    introduced = False
+
+    def _connect_command(self) -> bytes:
+        if self.demand_tls and not self._server_info.get("tls_required"):
+            raise nats.errors.Error("nats: the server does not offer TLS")
+        self.introduced = True
+        return super()._connect_command()
 
 
 @dataclass(slots=True)
@@ -140,6 +177,17 @@ class _Observer:
             return
         self._said[kind] = (now, 0)
         _log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Drop what asyncio says at each end of a TLS connection of this client; it means nothing."""
+    return "eof_received() has no effect" not in record.getMessage()
+
+
+def _suspects(error: Exception | None) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "that nats.tls_ca names the authority that signed the server's certificate, and nats.url a name in it"
+    return "nats.url, its user and password or nats.nkey_seed_file, and that the server runs"
 
 
 def _split(url: str) -> tuple[list[str], dict[str, Any]]:

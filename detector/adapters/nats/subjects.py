@@ -10,6 +10,8 @@ from detector.errors import Undecodable
 METRICS, ALERTS, FORECASTS, DEADLETTER = "METRICS", "ALERTS", "FORECASTS", "DEADLETTER"
 
 PARTITIONS = 32
+LONGEST_NAME = 512
+"""Bytes of a tenant or service: an index of PostgreSQL holds no entry of more than 2,700."""
 METRICS_SUBJECTS = ("metrics.*.*", "tick.*")
 TRANSFORM = (
     "metrics.*.*",
@@ -114,6 +116,9 @@ def parse_part(subject: str) -> tuple[int, str, str]:
     if len(tokens) != 4 or tokens[0] != "part" or not (tokens[1].isascii() and tokens[1].isdigit()):
         raise Undecodable("bad_subject", f"{subject!r} is not part.<partition>.<tenant>.<service>")
     try:
-        return int(tokens[1]), unescape(tokens[2]), unescape(tokens[3])
+        partition, tenant, service = int(tokens[1]), unescape(tokens[2]), unescape(tokens[3])
     except ValueError as error:
         raise Undecodable("bad_subject", f"{error}; write bytes outside [A-Za-z0-9_-] as =XX when publishing") from None
+    if any("\0" in name or len(name.encode()) > LONGEST_NAME for name in (tenant, service)):
+        raise Undecodable("bad_subject", f"a tenant or service has up to {LONGEST_NAME} bytes and no NUL")
+    return partition, tenant, service

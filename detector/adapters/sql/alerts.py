@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, delete, select, tuple_
 
+from detector.adapters.sql.days import midnight
 from detector.adapters.sql.tables import alerts
 from detector.adapters.sql.upsert import insert
 from detector.domain.alert import Alert, Severity, State
@@ -19,10 +20,12 @@ def put(connection: Connection, found: Sequence[Alert]) -> None:
         return
     statement = insert(connection, alerts)
     rows = [_row(alert) for alert in found]
-    newer = {name: statement.excluded[name] for name in rows[0] if name != "id"}
+    newer = {name: statement.excluded[name] for name in rows[0] if name not in ("id", "started_at")}
     connection.execute(
         statement.on_conflict_do_update(
-            index_elements=[alerts.c.id], set_=newer, where=statement.excluded.revision > alerts.c.revision
+            index_elements=[alerts.c.id, alerts.c.started_at],
+            set_=newer,
+            where=statement.excluded.revision > alerts.c.revision,
         ),
         rows,
     )
@@ -39,6 +42,19 @@ def listed(connection: Connection, state: str | None, tenant: str | None, limit:
     if since is not None:
         query = query.where(columns.started_at >= since)
     return [_alert(row) for row in connection.execute(query)]
+
+
+def prune(connection: Connection, older_than: float, limit: int) -> int:
+    """See `Store.prune_alerts`; days that have a partition of their own go before, as a whole."""
+    columns = alerts.c
+    key = tuple_(columns.id, columns.started_at)
+    old = (
+        select(columns.id, columns.started_at)
+        .where(columns.started_at < midnight(connection, older_than), columns.state != State.FIRING.value)
+        .order_by(columns.started_at)
+        .limit(limit)
+    )
+    return connection.execute(delete(alerts).where(key.in_(old))).rowcount
 
 
 def _row(alert: Alert) -> dict[str, Any]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError, StatementError
 
 from detector.errors import StoreError
 
+READERS = 3
 LOCK_SECONDS = 10
+STATEMENT_SECONDS = 60
+IDLE_SECONDS = 3
 WAL_BYTES = 64 * 2**20
 
 # FULL, not NORMAL: the relay publishes what a commit stored, so a power cut must not take back a commit
@@ -23,10 +28,24 @@ PRAGMAS = (
     f"journal_size_limit = {WAL_BYTES}",
 )
 
+# A server or a way to it that died is noticed within seconds. A transaction takes milliseconds: one that idles was
+# begun by a process that has been stopped, whose locks would keep the next owner of its partitions out.
+POSTGRESQL = {
+    "application_name": "detector",
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+SESSION = (
+    f"-c timezone=UTC -c lock_timeout={LOCK_SECONDS}s -c statement_timeout={STATEMENT_SECONDS}s "
+    f"-c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+)
+
 REMEDIES = {
-    "no such table": "run `detector db upgrade`",
-    "no such column": "run `detector db upgrade`",
-    "has no column named": "run `detector db upgrade`",
+    "no such (table|column)|has no column named": "run `detector db upgrade`",
+    'relation "[^"]*" does not exist|column .* does not exist': "run `detector db upgrade`",
     "database is locked": "another process writes to it for too long; find and stop that one, then try again",
     "disk is full": "free some space on its disk; nothing of this call was written",
     "disk i/o error": "look at its disk (space, quota, health); nothing of this call was written",
@@ -34,11 +53,35 @@ REMEDIES = {
     "unable to open database file": "create its folder, or let this user write there",
     "file is not a database": "the file is something else or damaged; name another or restore a backup",
     "malformed": "the file is damaged; restore a backup, or move it aside and start anew",
+    "certificate verify failed|root certificate file": "let sslrootcert name the authority that signed its certificate",
+    "does not match host name": "name the host as its certificate does, or give it a certificate for this name",
+    "does not support ssl": "switch TLS on in the server (ssl = on), or leave sslmode away",
+    "connection refused": "start PostgreSQL there, or mend host and port of the URL",
+    "name or service not known|resolve host|translate host": "mend the host in the URL",
+    "timeout expired": "look whether it runs and whether a firewall lies between",
+    "authentication failed|no password supplied": "mend user and password in the URL",
+    "no pg_hba.conf entry": "let this user and machine in, in the server's pg_hba.conf",
+    'role "[^"]*" does not exist': "create the user, or mend it in the URL",
+    'database "[^"]*" does not exist': "create it (CREATE DATABASE), or mend its name in the URL",
+    "permission denied": "grant this user the right; the owner of the database has it",
+    "due to lock timeout": "another session holds a lock for too long; find it in pg_stat_activity, then try again",
+    "due to statement timeout": "the server is overloaded or a table unusually big; look at pg_stat_activity",
+    "deadlock detected": "nothing of this call was written; try again",
+    "no space left|could not extend|could not write": "free some space on the server's disk; nothing was written",
+    "too many clients|connection slots": f"raise max_connections: a process of ours takes {READERS + 1}",
+    "read-only transaction": "this is a standby; name the primary (target_session_attrs=read-write)",
+    "starting up|shutting down|recovery mode|not yet accepting": "it takes connections again in a moment",
+    "closed the connection|terminating connection|connection is lost|connection is closed|idle-in-transaction": (
+        "it was restarted or the way to it broke; what was being written may be there or not, and can be written again"
+    ),
 }
 
 
 def connect(url: str, connections: int) -> Engine:
-    """Make an engine with at most `connections` connections, opened when first used.
+    """Make an engine with at most `connections` connections, opened when first used, and again once they broke.
+
+    ``postgresql://`` means psycopg 3. What libpq knows (``sslmode``, ``sslrootcert``, ``connect_timeout`` …)
+    can stand in the query and overrides `POSTGRESQL`; ``options`` are added to `SESSION`.
 
     On SQLite a transaction begins as the execution option ``begin`` says (``DEFERRED`` where it is not
     given): the driver's own habit of beginning late makes reads that turn into writes fail at once.
@@ -50,6 +93,8 @@ def connect(url: str, connections: int) -> Engine:
     """
     try:
         address = make_url(url)
+        if address.drivername == "postgresql":
+            address = address.set(drivername="postgresql+psycopg")
         sqlite = address.get_backend_name() == "sqlite"
         if sqlite and address.database in (None, "", ":memory:"):
             raise StoreError("a database in memory can't be shared by connections; name a file: sqlite:///detector.db")
@@ -59,7 +104,7 @@ def connect(url: str, connections: int) -> Engine:
             max_overflow=0,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"timeout": LOCK_SECONDS} if sqlite else {},
+            connect_args={"timeout": LOCK_SECONDS} if sqlite else _arguments(address),
         )
     except ArgumentError:
         # the original quotes the URL, with its password
@@ -70,6 +115,12 @@ def connect(url: str, connections: int) -> Engine:
         event.listen(engine, "connect", _settle)
         event.listen(engine, "begin", _begin)
     return engine
+
+
+def _arguments(address: URL) -> dict[str, Any]:
+    more = address.query.get("options", "")
+    ours = {name: value for name, value in POSTGRESQL.items() if name not in address.query}
+    return {**ours, "options": f"{SESSION} {more if isinstance(more, str) else ' '.join(more)}"}
 
 
 def _settle(connection: sqlite3.Connection, _: object) -> None:
@@ -111,9 +162,15 @@ def remedied(engine: Engine) -> Iterator[None]:
         cause = error.orig if isinstance(error, StatementError) else error
         if isinstance(cause, StoreError):
             raise cause from None
-        detail = str(cause).strip()
-        if engine.url.password:
-            detail = detail.replace(str(engine.url.password), "***")
-        known = (remedy for symptom, remedy in REMEDIES.items() if symptom in detail.lower())
+        detail = " ".join(str(cause).split())
+        for secret in _secrets(engine.url):
+            detail = detail.replace(secret, "***")
+        symptoms = detail.lower()
+        known = (remedy for symptom, remedy in REMEDIES.items() if re.search(symptom, symptoms))
         remedy = next(known, "check that it runs and that this machine reaches it")
         raise StoreError(f"database {shown(engine.url)}: {detail}; {remedy}") from error
+
+
+def _secrets(url: URL) -> list[str]:
+    named = (url.query.get(name) for name in ("password", "sslpassword"))
+    return [str(secret) for secret in (url.password, *named) if secret]

@@ -11,8 +11,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 import detector
-from detector.adapters.sql.engine import connect, remedied, shown
+from detector.adapters.sql.engine import LOCK_SECONDS, connect, remedied, shown
 from detector.errors import StoreError
+
+# of several processes one works and the others wait, for as long as it takes; a table in use is waited for as ever
+ALONE = (
+    "SET LOCAL statement_timeout = 0",
+    "SET LOCAL lock_timeout = 0",
+    "SELECT pg_advisory_xact_lock(7310871)",
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
+)
 
 
 def upgrade(url: str) -> None:
@@ -29,13 +37,16 @@ def upgrade(url: str) -> None:
     engine = connect(url, 1)
     try:
         with remedied(engine), engine.execution_options(begin="IMMEDIATE").begin() as connection:
+            if engine.dialect.name == "postgresql":
+                for statement in ALONE:
+                    connection.exec_driver_sql(statement)
             config = configuration(connection)
             before = current(connection)
             known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
             if before is not None and before not in known:
                 raise StoreError(
                     f"database {shown(engine.url)} is newer than this program: its revision {before} is "
-                    "unknown here; install the version that wrote it, or restore an older backup"
+                    "unknown here; use a newer detector, or restore an older backup"
                 )
             command.upgrade(config, "head")
     finally:

@@ -5,34 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 
 from detector.adapters.sql.columns import database_now
-from detector.adapters.sql.tables import outbox
+from detector.adapters.sql.tables import outbox, partitions
 from detector.adapters.sql.upsert import insert
 from detector.ports import Outgoing
 
 WAITING = outbox.c.published_at.is_(None)
 
 
-def put(connection: Connection, messages: Sequence[Outgoing]) -> None:
-    """Add messages in order; an id that is there already stays as it is."""
+def put(connection: Connection, messages: Sequence[tuple[int, Outgoing]]) -> None:
+    """Add (partition, message) in order; an id that is there already stays as it is."""
     if not messages:
         return
     rows = [
-        {"id": message.id, "subject": message.subject, "headers": message.headers, "payload": message.payload}
-        for message in messages
+        {
+            "id": message.id,
+            "subject": message.subject,
+            "headers": message.headers,
+            "payload": message.payload,
+            "partition": partition,
+        }
+        for partition, message in messages
     ]
     statement = insert(connection, outbox).values(created_at=database_now())
     connection.execute(statement.on_conflict_do_nothing(index_elements=[outbox.c.id]), rows)
 
 
-def unpublished(connection: Connection, limit: int) -> list[Outgoing]:
+def unpublished(connection: Connection, limit: int, owner: str | None) -> list[Outgoing]:
     """See `Store.unpublished`."""
     columns = outbox.c
     rows = connection.execute(
         select(columns.id, columns.subject, columns.payload, columns.headers)
-        .where(WAITING)
+        .where(WAITING, *_of(owner))
         .order_by(columns.sequence)
         .limit(limit)
     )
@@ -49,9 +55,17 @@ def mark(connection: Connection, ids: Sequence[str]) -> None:
         connection.execute(statement.values(published_at=database_now()), [{"which": one} for one in ids])
 
 
-def depth(connection: Connection) -> int:
-    """See `Store.outbox_depth`. Counts in the index."""
-    return connection.execute(select(func.count()).select_from(outbox).where(WAITING)).scalar_one()
+def depth(connection: Connection, owner: str | None) -> int:
+    """See `Store.outbox_depth`."""
+    return connection.execute(select(func.count()).select_from(outbox).where(WAITING, *_of(owner))).scalar_one()
+
+
+def _of(owner: str | None) -> list[ColumnElement[bool]]:
+    if owner is None:
+        return []
+    columns = partitions.c
+    held = select(columns.partition).where(columns.owner == owner, columns.lease_until > database_now())
+    return [outbox.c.partition.in_(held)]
 
 
 def prune(connection: Connection, older_than: float, limit: int) -> int:

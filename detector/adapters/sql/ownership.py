@@ -20,15 +20,23 @@ def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float)
     """See `Store.claim`. The epoch rises unless the lease is ours and still runs."""
     if not wanted:
         return []
-    rows = [{"partition": partition, **UNTOUCHED} for partition in wanted]
-    connection.execute(insert(connection, partitions).on_conflict_do_nothing(), rows)
+    known = set(connection.execute(select(partitions.c.partition)).scalars())
+    rows = [{"partition": partition, **UNTOUCHED} for partition in sorted(set(wanted) - known)]
+    if rows:
+        connection.execute(insert(connection, partitions).on_conflict_do_nothing(), rows)
     now = connection.execute(select(database_now())).scalar_one()
     columns = partitions.c
     ours = (columns.owner == owner) & (columns.lease_until > now)
     free = or_(columns.owner.is_(None), columns.lease_until <= now)
+    # a row that another transaction has locked is in use: waiting for it would hold up the claim of all others
+    unlocked = (
+        select(columns.partition)
+        .where(columns.partition.in_(wanted), or_(ours, free))
+        .with_for_update(skip_locked=True)
+    )
     taken = connection.execute(
         update(partitions)
-        .where(columns.partition.in_(wanted), or_(ours, free))
+        .where(columns.partition.in_(connection.execute(unlocked).scalars().all()))
         .values(
             epoch=case((ours, columns.epoch), else_=columns.epoch + 1),
             owner=owner,
@@ -81,7 +89,25 @@ def advance(connection: Connection, partition: int, owner: str, epoch: int, **po
         .values(**positions)
     )
     if moved.rowcount != 1:
-        raise Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
+        raise _fenced(partition, owner, epoch)
+
+
+def confirm(connection: Connection, lease: Lease) -> None:
+    """Keep everybody else from claiming the partition until this transaction ends.
+
+    Raises
+    ------
+    Fenced
+        Where the lease is no longer ours.
+    """
+    columns = partitions.c
+    mine = (columns.partition == lease.partition) & (columns.owner == lease.owner) & (columns.epoch == lease.epoch)
+    if connection.execute(select(columns.partition).where(mine).with_for_update()).first() is None:
+        raise _fenced(lease.partition, lease.owner, lease.epoch)
+
+
+def _fenced(partition: int, owner: str, epoch: int) -> Fenced:
+    return Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
 
 
 def lock(connection: Connection, *which: ColumnElement[bool]) -> None:

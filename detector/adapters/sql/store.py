@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, checkpoints, membership, outbox, ownership
-from detector.adapters.sql.engine import connect, remedied
+from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership
+from detector.adapters.sql.engine import READERS, connect, remedied
 from detector.domain.alert import Alert
 from detector.ports import Attendance, Effects, Lease, Outgoing
-
-READERS = 3
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,10 +22,10 @@ T = TypeVar("T")
 class SqlStore:
     """A `detector.ports.Store` over SQLAlchemy; open it with `SqlStore.open`.
 
-    Each method is one transaction. Writes run one after another in a thread of their own and begin with
-    the database's write lock; up to three reads run beside them. Waiting calls are held by their callers
-    only, so memory is bounded by how many calls are made at once and what they carry. A call that is
-    cancelled before its turn is not run; one that is running is finished.
+    Each method is one transaction, but for those that say otherwise. Writes run one after another in a thread
+    of their own and begin with the database's write lock; up to three reads run beside them. Waiting calls
+    are held by their callers only, so memory is bounded by how many calls are made at once and what they
+    carry. A call that is cancelled before its turn is not run; one that is running is finished.
 
     Examples
     --------
@@ -112,30 +111,42 @@ class SqlStore:
     async def save_checkpoint(self, lease: Lease, sequence: int, blob: bytes) -> None:
         """Store the state of a partition at `sequence`; the one before is kept, older ones go.
 
-        Other writes wait meanwhile, about .1 s for 20 MB.
+        It is written in parts of 1 MiB, a transaction each, between which other writes have their turn; the last
+        makes it visible. One that never ends leaves parts behind, which the next save of the partition removes,
+        together with the parts of the checkpoint before the last two.
 
         Raises
         ------
         Fenced
             Where the lease is no longer ours.
         """
-        await self._write(checkpoints.save, lease, sequence, blob)
+        while await self._write(checkpoints.sweep, lease):
+            pass
+        save, parts = uuid.uuid4().hex, 0
+        for part in checkpoints.cut(blob):
+            await self._write(checkpoints.put, lease, save, parts, part)
+            parts += 1
+        await self._write(checkpoints.finish, lease, sequence, save, parts)
 
     async def load_checkpoints(self, partition: int) -> list[tuple[int, bytes]]:
-        """(sequence, blob) of the newest checkpoint, then of the one before it."""
+        """(sequence, blob) of the newest checkpoint, then of the one before it; one that lacks a part is left out."""
         return await self._read(checkpoints.load, partition)
 
-    async def unpublished(self, limit: int) -> list[Outgoing]:
-        """At most `limit` messages that wait, oldest first."""
-        return await self._read(outbox.unpublished, limit)
+    async def unpublished(self, limit: int, owner: str | None = None) -> list[Outgoing]:
+        """At most `limit` messages that wait, oldest first.
+
+        With `owner` only those of partitions it holds a lease on: so of many relays each has its own to publish,
+        a partition's messages keep their order, and a dead relay's go over to others with its leases.
+        """
+        return await self._read(outbox.unpublished, limit, owner)
 
     async def mark_published(self, ids: Sequence[str]) -> None:
         """They reached the broker; ids that are unknown or marked already change nothing."""
         await self._write(outbox.mark, ids)
 
-    async def outbox_depth(self) -> int:
-        """How many wait to be published."""
-        return await self._read(outbox.depth)
+    async def outbox_depth(self, owner: str | None = None) -> int:
+        """How many wait to be published, or how many of them `owner` would be given."""
+        return await self._read(outbox.depth, owner)
 
     async def prune_outbox(self, older_than: float, limit: int) -> int:
         """Delete at most `limit` rows published more than `older_than` seconds ago; returns how many went.
@@ -143,6 +154,31 @@ class SqlStore:
         One transaction, so that a small `limit` keeps other writers' waits short.
         """
         return await self._write(outbox.prune, older_than, limit)
+
+    async def make_room(self) -> None:
+        """Make ready for the alerts of the days to come; call it at start and then several times a day.
+
+        On PostgreSQL each day around today gets a partition, in a short transaction each that waits half a second
+        at most for its locks. On SQLite nothing is needed.
+
+        Raises
+        ------
+        StoreError
+            Where a lock was not to be had; no alert is refused meanwhile.
+        """
+        while await self._write(days.add_missing):
+            pass
+
+    async def prune_alerts(self, older_than: float, limit: int) -> int:
+        """Delete resolved alerts that started on a UTC day before that of `older_than` seconds ago; returns how many.
+
+        On PostgreSQL whole days go at once, with what still fires kept; other alerts, and all on SQLite, go at
+        most `limit` in this call. All transactions are short, so other writers hardly wait.
+        """
+        gone = 0
+        while (dropped := await self._write(days.drop_oldest, older_than)) is not None:
+            gone += dropped
+        return gone + await self._write(alerts.prune, older_than, limit)
 
     async def alerts(
         self,
@@ -206,4 +242,4 @@ def _commit(connection: Connection, owner: str, effects: Sequence[Effects]) -> N
             stream_created=part.stream_created,
         )
     alerts.put(connection, [alert for part in effects for alert in part.alerts])
-    outbox.put(connection, [message for part in effects for message in part.outbox])
+    outbox.put(connection, [(part.partition, message) for part in effects for message in part.outbox])

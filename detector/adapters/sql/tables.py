@@ -46,6 +46,16 @@ checkpoints = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
     Column("stored_at", UtcDateTime, nullable=False),
+    Column("save", String, nullable=False),
+    Column("parts", Integer, nullable=False),
+)
+
+checkpoint_parts = Table(
+    "checkpoint_parts",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("save", String, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("blob", LargeBinary, nullable=False),
 )
 
@@ -70,7 +80,8 @@ alerts = Table(
     Column("expected", Reading),
     Column("lower", Reading),
     Column("upper", Reading),
-    Column("started_at", BigInteger, nullable=False),
+    # in the key because PostgreSQL keeps a partition a day; the id, made from the start, is unique without it
+    Column("started_at", BigInteger, primary_key=True, autoincrement=False),
     Column("window_start", BigInteger, nullable=False),
     Column("window_end", BigInteger, nullable=False),
     Column("resolved_at", BigInteger),
@@ -91,6 +102,7 @@ outbox = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("published_at", UtcDateTime),
+    Column("partition", Integer, nullable=False, server_default="0"),  # whose owner publishes it
     # serves the unpublished (NULL) in order, their count, and the oldest published to prune
     Index(None, "published_at", "sequence"),
     sqlite_autoincrement=True,

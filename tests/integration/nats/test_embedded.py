@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -127,7 +128,7 @@ async def test_secrets_from_the_address_let_us_in_and_appear_nowhere(guarded: in
         await disconnect(client)
         with pytest.raises(BusError) as refused:
             await connect(f"nats://ann:wr%40ng@127.0.0.1:{guarded}", deadline=1)
-    assert "Authorization Violation" in str(refused.value)
+    assert re.search("Authorization Violation|hangs up when it is told who we are", str(refused.value))
     for text in (str(refused.value), repr(refused.value.__cause__), *map(str, logs)):
         assert "p@ss" not in text
         assert "wr" not in text

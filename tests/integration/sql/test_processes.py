@@ -9,7 +9,6 @@ import random
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
-from pathlib import Path
 
 import pytest
 
@@ -46,8 +45,8 @@ async def write(store: SqlStore, owner: str, lease: Lease, numbers: range, a_sec
 
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(30, marks=pytest.mark.soak)])
-async def test_db_01_readers_and_writers_never_meet_a_lock(tmp_path: Path, seconds: int) -> None:
-    url = f"sqlite:///{tmp_path}/detector.db"
+async def test_db_01_readers_and_writers_never_meet_a_lock(empty_url: str, seconds: int) -> None:
+    url = empty_url
     upgrade(url)
     stop = SPAWN.Event()
     readers = []
@@ -120,8 +119,8 @@ async def killed_while_saving(url: str, owner: str, first: int, after: float) ->
         return seen["saved"], seen["begun"]
 
 
-async def test_st_01_a_kill_while_saving_leaves_current_or_previous(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/detector.db"
+async def test_st_01_a_kill_while_saving_leaves_current_or_previous(empty_url: str) -> None:
+    url = empty_url
     upgrade(url)
     rng = random.Random(688)
     cut_short = 0

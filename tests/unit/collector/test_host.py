@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from detector.adapters.formats.batches import MSGPACK, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.collector.host import Aggregate, read_host
 from detector.domain.aggregate import Head
 

@@ -7,7 +7,8 @@ from collections import defaultdict
 
 import numpy as np
 
-from detector.adapters.formats.batches import MSGPACK, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.collector.shop import SERVICES, STARTED, Incident, Shop
 from detector.domain.aggregate import Head
 

@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.adapters.formats.batches import JSON, MSGPACK, VERSION, decode, encode
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, MSGPACK, VERSION, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.domain.aggregate import Arrivals, Head, Kind, Refusal
 from detector.errors import Undecodable
@@ -83,7 +84,8 @@ GAUGE = {"metric": "m", "kind": "gauge", "count": 4, "sum": 20.0, "min": 3.0, "m
         ({"kind": "sum", "sum": None}, "no_value"),
         ({"kind": "cumulative", "sum": None}, "no_value"),
         ({"count": None}, "no_count"),
-        ({"kind": "histogram"}, "unknown_kind"),
+        ({"kind": "summary"}, "unknown_kind"),
+        ({"kind": "histogram"}, "no_sketch"),
         ({"kind": ""}, "unknown_kind"),
         ({"kind": None}, "bad_aggregate"),
         ({"metric": 5}, "bad_aggregate"),

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from detector.adapters.formats.batches import COLUMNS, MSGPACK, decode, encode
-from detector.adapters.formats.columns import encode_columns
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import COLUMNS, MSGPACK, encode, encode_columns
 from detector.domain.aggregate import Arrivals, Head
 from tests.synth import STEP, T0, ran, ticks
 

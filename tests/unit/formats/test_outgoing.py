@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
+
+import msgspec
 
 from detector.adapters.formats.outgoing import (
     MOST_BODY,
@@ -13,6 +16,7 @@ from detector.adapters.formats.outgoing import (
     alert_payload,
     dead_letter,
     scores_payload,
+    trimmed,
 )
 from detector.domain.aggregate import Head, Refusal
 from detector.domain.series import Series, Signal
@@ -70,3 +74,34 @@ def test_scores_hold_no_nan() -> None:
     body = scores_payload(T0, [(signal, {"value": float("inf"), "score": float("nan"), "start": 3, "reason": "dip"})])
     (window,) = json.loads(body, parse_constant=lambda token: 1 / 0)["windows"]
     assert (window["value"], window["score"], window["start"], window["reason"]) == (None, None, 3, "dip")
+
+
+def test_nc_08_evidence_goes_first_its_largest_part_before_the_others() -> None:
+    (alert, *_) = ran(readings([*normal(200), 500.0])).alerts
+    evidence = {**alert.evidence, "windows": list(range(1000)), "state": "x" * 500}
+    sent = alert_message(replace(alert, evidence=evidence), "alerts.acme.shop.critical")
+    whole = json.loads(sent.payload)
+
+    def left(room: int) -> dict[str, Any]:
+        smaller = trimmed(sent, room)
+        assert smaller is not None
+        assert len(smaller.payload) <= room
+        assert (smaller.id, smaller.subject, smaller.headers) == (sent.id, sent.subject, sent.headers)
+        body: dict[str, Any] = json.loads(smaller.payload)
+        assert body.pop("trimmed") is True
+        kept = body["evidence"]
+        assert body == {**whole, "evidence": {name: evidence[name] for name in kept}}
+        return dict(kept)
+
+    assert evidence.keys() - left(len(sent.payload) - 1) == {"windows"}
+    assert evidence.keys() - left(len(sent.payload) - 4200) == {"windows", "state"}
+    kept = {name: evidence[name] for name in evidence.keys() - {"windows", "state", "terms"}}
+    least = len(msgspec.json.encode({**whole, "evidence": kept, "trimmed": True}))
+    assert left(least) == kept
+    assert trimmed(sent, least - 1) is None
+
+
+def test_what_is_no_alert_is_not_trimmed() -> None:
+    message = Message(3, 17, T0, "part.3.acme.shop", "application/json", b"x")
+    refused = (Refusal(0, "no_value", "nothing"),)
+    assert trimmed(dead_letter(message, Head(17, T0, "acme", "shop"), refused, "deadletter.acme.shop", 99), 10) is None

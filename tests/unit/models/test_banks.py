@@ -40,7 +40,7 @@ def test_bank_grows_by_doubling_and_starts_rows_cold() -> None:
     assert bank.learned(3) == 2
     bank.add(3, STEP)
     assert bank.learned(3) == 0
-    assert len(bank.snapshot(40)) == 40 * bank.bytes_per_signal
+    assert len(bank.snapshot(np.arange(40))) == 40 * bank.bytes_per_signal
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_bank_refuses_columns_that_do_not_fit(columns: tuple[Any, ...], error: t
 
 def test_wrong_blob_names_the_remedy() -> None:
     with pytest.raises(ValueError, match="replay"):
-        KernelBank().restore(b"123", 1)
+        KernelBank().restore(b"123", [0])
 
 
 def test_read_only_and_writable_arrays_run_the_same_compiled_loop() -> None:
@@ -186,11 +186,11 @@ def test_wrong_parameters_are_refused() -> None:
 def test_river_models_restart_cold_from_a_snapshot() -> None:
     bank = RiverBank("river:anomaly.GaussianScorer", {})
     river_scores(bank, np.arange(30.0))
-    blob = bank.snapshot(1)
-    bank.restore(blob, 1)
+    blob = bank.snapshot([0])
+    bank.restore(blob, [0])
     assert bank.learned(0) == 0
     with pytest.raises(ValueError, match="replay"):
-        bank.restore(blob, 2)
+        bank.restore(blob, [0, 1])
 
 
 def test_cache_key_changes_with_any_source(tmp_path: Path) -> None:

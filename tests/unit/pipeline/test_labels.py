@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detector.adapters.formats.batches import JSON
+from detector.adapters.formats.encoding import JSON
 from detector.pipeline.crowd import SILENT, Crowd, Limits
 from detector.pipeline.directory import MOST_ALIASES
 from detector.pipeline.tables import SERIES
