@@ -245,7 +245,7 @@ class Worker:
     async def _hand_over_one(self) -> bool:
         """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
         leaving = self.ownership.leaving & self.ownership.held.keys()
-        if not leaving or self._saving is not None:
+        if not leaving or (self._saving is not None and not self._saving.done()):
             return False
         partition = self.ownership.held[min(leaving)]
         state = await self._state_to_save(partition)

@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from detector.adapters.sql.store import SqlStore
 from detector.domain.sharing import parse_partitions
 from tests.e2e.load import SERIES, STEP, Ended, alerts_stream, batches, same, send, written
 from tests.e2e.service import DetectorProcess
+from tests.postgres import Postgres
 from tests.waiting import until
 
 PARTITIONS, WORKERS, WINDOWS = 32, 4, 375
@@ -38,10 +40,19 @@ TAKEOVER_SECONDS = 3.5
 """From a SIGKILL to the first new message that a survivor has applied, in each partition of the dead."""
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Callable[[Path], str]:
     """By folder of a run: the URL of an empty database."""
-    return {"sqlite": lambda folder: f"sqlite:///{folder / 'alerts.db'}"}[request.param]
+    if request.param == "sqlite":
+        return lambda folder: f"sqlite:///{folder / 'alerts.db'}"
+    server: Postgres = request.getfixturevalue("postgres")
+
+    def make(folder: Path) -> str:
+        name = f"{folder.name}_{uuid.uuid4().hex}"
+        server.execute(f"CREATE DATABASE {name}")
+        return server.url(name)
+
+    return make
 
 
 def services() -> list[str]:
