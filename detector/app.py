@@ -42,6 +42,7 @@ from detector.jobs.relay import Relay
 from detector.jobs.schedule import schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.crowd import Limits
+from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, PartitionState, Plan
 from detector.pipeline.step import step
 from models import KernelBank, RiverBank, ScoringBank, warm
@@ -56,7 +57,7 @@ _log = structlog.get_logger()
 def plan_of(settings: Settings) -> Plan:
     """Translate settings into what a partition is run with."""
     chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
-    relevant = settings.model_dump_json(include={"alerts", "windows", "models"})
+    relevant = settings.model_dump_json(include={"alerts", "windows", "models", "ratios"})
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
@@ -64,6 +65,7 @@ def plan_of(settings: Settings) -> Plan:
         limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
+        ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

@@ -111,6 +111,20 @@ class Model(Section):
         return self
 
 
+class RatioSection(Section):
+    """A ratio of two metrics of a service, for each set of labels that both have."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    numerator: str
+    denominator: str
+
+    @model_validator(mode="after")
+    def _apart(self) -> RatioSection:
+        if len({self.name, self.numerator, self.denominator}) < 3:
+            raise ValueError(f"name, numerator and denominator of ratio {self.name!r} must be three metrics")
+        return self
+
+
 class Log(Section):
     """What is logged, to standard error: for people on a terminal, as JSON elsewhere."""
 
@@ -138,6 +152,7 @@ class Settings(BaseSettings):
     windows: WindowsSection = WindowsSection()
     limits: LimitsSection = LimitsSection()
     models: tuple[Model, ...] = ()
+    ratios: tuple[RatioSection, ...] = ()
     log: Log = Log()
 
     @field_validator("folder")

@@ -19,6 +19,7 @@ class Kind(IntEnum):
     SUM = 1
     CUMULATIVE = 2
     HISTOGRAM = 3
+    RATIO = 4  # of two series; never sent
 
 
 class Result(IntEnum):

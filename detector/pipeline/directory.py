@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from detector.domain.series import Series, Signal, canonical_labels
 from detector.errors import Undecodable
 from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
+from detector.pipeline.pairing import Pairing, Ratio
 from detector.pipeline.roster import Roster
 from detector.pipeline.spreads import compacted, give_back, no_spreads, spreads_from
 from detector.pipeline.tables import (
@@ -22,6 +23,7 @@ from detector.pipeline.tables import (
     P50,
     P99,
     RATE,
+    RATIO,
     SERIES,
     SOURCE,
     STATISTICS,
@@ -33,7 +35,13 @@ from detector.pipeline.tables import (
 LONGEST_METRIC, LONGEST_LABELS = 512, 8192
 MOST_ALIASES = 8
 """Ways of writing the labels of one source that are remembered; more of them are decoded each time."""
-STATISTICS_OF = {Kind.GAUGE: (MEAN,), Kind.SUM: (RATE,), Kind.CUMULATIVE: (RATE,), Kind.HISTOGRAM: (RATE, P50, P99)}
+STATISTICS_OF = {
+    Kind.GAUGE: (MEAN,),
+    Kind.SUM: (RATE,),
+    Kind.CUMULATIVE: (RATE,),
+    Kind.HISTOGRAM: (RATE, P50, P99),
+    Kind.RATIO: (RATIO,),
+}
 """By kind, what every series of it closes with; the ratio of errors comes with the first errors counted."""
 REPLAY_PREFIX = "replay-"
 
@@ -63,9 +71,11 @@ class Directory:
         Signals, with the row of their series, that have no model yet; whoever gives them one clears the list.
     blocks : BlockMemory
         The look-up of whole blocks.
+    pairing : Pairing
+        Which series are divided by which.
     """
 
-    def __init__(self, limits: Limits, min_step: int) -> None:
+    def __init__(self, limits: Limits, min_step: int, ratios: Sequence[Ratio] = ()) -> None:
         self.limits = limits
         self.min_step = min_step
         self.services: list[tuple[str, str]] = []
@@ -86,6 +96,7 @@ class Directory:
         self._free_series: list[int] = []
         self._free_sources: list[int] = []
         self._free_signals: list[int] = []
+        self.pairing = Pairing(ratios)
         self._crowd = Crowd(limits)
 
     def __len__(self) -> int:
@@ -128,15 +139,15 @@ class Directory:
         key: Key,
         kind: Kind,
         unit: str,
-        head: tuple[int, int],
+        head: tuple[int, int, int],
         labels: Labels,
     ) -> int:
         """Find or make the source that an alias was missing for.
 
         Parameters
         ----------
-        head : (int, int)
-            Start and length of its first window, milliseconds.
+        head : (int, int, int)
+            Start and length of its first window, milliseconds, and the stream sequence of its message.
         labels : callable
             Decodes the label bytes.
 
@@ -155,7 +166,8 @@ class Directory:
         pairs = canonical_labels(labels(raw))
         row = self._series_rows.get((service, metric, pairs))
         if row is None:
-            row = self._add_series(service, metric, pairs, kind, unit, head)
+            row = self._add_series(service, metric, pairs, kind, unit, head[:2])
+            self._pair(service, metric, pairs, row, head)
         source = self._source_rows.get((row, instance))
         if source is None:
             source = self._add_source(row, instance)
@@ -237,6 +249,10 @@ class Directory:
                 service = int(self.series[row]["service"])
                 self._series_rows[service, named.metric, named.labels] = row
                 self._crowd.add(row, (service, named.metric))
+        for row in roster.came:
+            named = self.names[row]
+            if named is not None:
+                self._pair_again(row, named)
         free = set(self._free_sources)
         for source, instance in enumerate(self.instances):
             if source not in free:
@@ -271,6 +287,31 @@ class Directory:
         for statistic in STATISTICS_OF[kind]:
             self._add_signal(row, statistic, _unit(unit, kind, statistic))
         return row
+
+    def _pair(
+        self, service: int, metric: str, pairs: tuple[tuple[str, str], ...], row: int, head: tuple[int, int, int]
+    ) -> None:
+        """Make the ratios that a new series completes; one of windows that differ in length would mean nothing."""
+        for ratio, other in self.pairing.wanted(metric):
+            partner = self._series_rows.get((service, other, pairs))
+            if partner is None or self.series[partner]["step"] != self.series[row]["step"]:
+                continue
+            made = self._series_rows.get((service, ratio.name, pairs))
+            if made is None and not self._crowd.full((service, ratio.name)):
+                made = self._add_series(service, ratio.name, pairs, Kind.RATIO, "1", head[:2])
+            if made is not None and self.series[made]["kind"] == Kind.RATIO:
+                self.pairing.add(*((row, partner) if metric == ratio.numerator else (partner, row)), made, head[2])
+
+    def _pair_again(self, row: int, named: Series) -> None:
+        ratio = self.pairing.named(named.metric)
+        if ratio is None or self.series[row]["kind"] != Kind.RATIO:
+            return
+        service = int(self.series[row]["service"])
+        members = [
+            self._series_rows.get((service, metric, named.labels)) for metric in (ratio.numerator, ratio.denominator)
+        ]
+        if members[0] is not None and members[1] is not None:
+            self.pairing.add(members[0], members[1], row, -1)
 
     def watch_errors(self, source: int) -> None:
         """Give the series of a source the signal of its error ratio, where it has none yet."""
@@ -334,6 +375,7 @@ class Directory:
         for spread in state["spread"][: state["open"]]:
             if spread >= 0:
                 give_back(self.spreads, int(spread))
+        self.pairing.remove(row)
         del self._series_rows[service, named.metric, named.labels]
         self._crowd.remove(row, (service, named.metric))
         self.names[row] = None

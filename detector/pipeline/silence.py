@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from detector.domain.aggregate import Head
+from detector.domain.aggregate import Head, Kind
 from detector.domain.alert import Alert, Severity, State, alert_id
 from detector.pipeline.decide import Decision, resolve
 from detector.pipeline.state import PartitionState
@@ -37,7 +37,7 @@ def missing(state: PartitionState, position: int) -> Iterator[Decision]:
     """
     table = state.directory.series[: len(state.directory.names)]
     patience = (state.plan.levels.missing_windows + 2 * table["longest_gap"]) * table["step"]
-    regular = table["active"] & ~table["replayed"] & (table["windows"] >= REGULAR)
+    regular = table["active"] & ~table["replayed"] & (table["windows"] >= REGULAR) & (table["kind"] != Kind.RATIO)
     silent = regular & ~table["told_missing"] & (state.clock > table["last_arrival"] + patience)
     for row in np.flatnonzero(silent):
         table["told_missing"][row] = True
@@ -77,6 +77,7 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
         for alert in open_alerts:
             if alert is not None:
                 yield Decision(position, -1, resolve(alert, end - step, end))
+        state.halves.pop(row, None)
         directory.remove(row)
         state.counts["evicted"] += 1
     directory.forget_departed()

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from detector.domain.alert import Alert
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import Directory, Labels
+from detector.pipeline.pairing import Ratio
 from models import ScoringBank
 
 
@@ -55,6 +56,8 @@ class Plan:
         Stands in the evidence of alerts.
     labels : callable
         Decodes label bytes as sent.
+    ratios : sequence of Ratio
+        Of two metrics of a service, watched like other signals.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -64,6 +67,7 @@ class Plan:
     min_step: int = 10_000
     retention: int = 86_400_000
     config_hash: str = ""
+    ratios: Sequence[Ratio] = ()
 
 
 @dataclass
@@ -100,6 +104,8 @@ class PartitionState:
         By signal.
     missing : dict of int to Alert
         By row of the series.
+    halves : dict of int to dict of int to (bool, float)
+        By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
     """
@@ -114,10 +120,11 @@ class PartitionState:
     bank_of: list[int] = field(default_factory=list)
     findings: dict[int, Finding] = field(default_factory=dict)
     missing: dict[int, Alert] = field(default_factory=dict)
+    halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.directory = Directory(self.plan.limits, self.plan.min_step)
+        self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
         self.banks = [make() for _, make in self.plan.banks]
 
     def bank_for(self, metric: str) -> int:

@@ -9,6 +9,7 @@ from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
+from detector.pipeline.ratios import with_ratios
 from detector.pipeline.silence import let_pass, make_room, missing, returned
 from detector.pipeline.state import PartitionState
 
@@ -70,7 +71,7 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
             decisions.extend(make_room(state, head.position))
         admitted = admit(state, arrivals, first, last, moved)
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
-        windows = assess(state, admitted.closed)
+        windows = assess(state, with_ratios(state, admitted.closed, arrivals.heads))
         decisions.extend(decide(state, windows, arrivals.heads))
         scored.append(windows)
         for owner, refusals in admitted.refused:

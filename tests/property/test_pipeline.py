@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from detector.adapters.formats import checkpoints
 from detector.adapters.formats.outgoing import alert_payload
 from detector.pipeline.crowd import Limits
+from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels
 from models import KernelBank
 from tests.synth import STEP, T0, Echo, Run, Sent, counter, gauge, in_order, message, normal, plan, tick
@@ -20,6 +21,7 @@ from tests.synth import STEP, T0, Echo, Run, Sent, counter, gauge, in_order, mes
 SETTINGS = plan(
     banks=[("told*", Echo), ("*", KernelBank)],
     limits=Limits(series_per_metric=3, series=8),
+    ratios=[Ratio("share", "errors", "requests"), Ratio("hits", "errors", "time")],
     levels=Levels(on=2.75, off=1.5, critical=3.5, keep_windows=3, missing_windows=2),
 )
 WARM = 120

@@ -33,6 +33,7 @@ class Body:
     bank_of: list[int]
     findings: dict[int, Finding]
     missing: dict[int, Alert]
+    halves: dict[int, dict[int, tuple[bool, float]]]
     counts: dict[str, int]
     roster: Roster
     models: list[bytes]
@@ -76,6 +77,7 @@ def encode(state: PartitionState) -> bytes:
             bank_of=state.bank_of,
             findings=state.findings,
             missing=state.missing,
+            halves=state.halves,
             counts=dict(sorted(state.counts.items())),
             roster=state.directory.roster(),
             models=[bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)],
@@ -121,7 +123,8 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.stream = body.position, body.stream
     state.clock, state.clocks = body.clock, body.clocks
-    state.findings, state.missing, state.counts = body.findings, body.missing, Counter(body.counts)
+    state.findings, state.missing, state.halves = body.findings, body.missing, body.halves
+    state.counts = Counter(body.counts)
     return state
 
 

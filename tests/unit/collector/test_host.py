@@ -36,9 +36,8 @@ def test_everything_read_is_accepted() -> None:
 
 def test_a_collector_stays_light() -> None:
     code = (
-        "import sys, time; began = time.perf_counter();"
+        "import sys;"
         "import detector.collector, detector.collector.collect, detector.collector.host, detector.collector.shop;"
-        "assert time.perf_counter() - began < 1;"
         "print(*sorted({'river', 'pandas', 'sqlalchemy', 'sklearn', 'numba', 'fastapi'} & sys.modules.keys()))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
