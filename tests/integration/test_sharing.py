@@ -99,7 +99,10 @@ async def company(folder: Path) -> AsyncIterator[Company]:
         yield Company(url, broker, client, stack)
 
 
-async def test_who_joins_gets_a_share_saved_and_who_leaves_gives_it_back(tmp_path: Path) -> None:
+async def test_who_joins_gets_a_share_saved_and_who_leaves_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LEASE_SECONDS", 30.0)  # nobody dies here, however slow the machine is
     async with company(tmp_path) as c:
         first = await c.join("a")
         await c.divided(32)
@@ -153,7 +156,10 @@ async def test_the_share_of_one_that_died_comes_back_to_all(tmp_path: Path) -> N
         await store.close()
 
 
-async def test_pinned_workers_share_with_those_who_want_the_same(tmp_path: Path) -> None:
+async def test_pinned_workers_share_with_those_who_want_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "LEASE_SECONDS", 30.0)  # nobody dies here, however slow the machine is
     async with company(tmp_path) as c:
         await c.join("all")
         await c.join("low", range(8))
