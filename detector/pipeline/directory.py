@@ -299,6 +299,7 @@ class Directory:
             made = self._series_rows.get((service, ratio.name, pairs))
             if made is None and not self._crowd.full((service, ratio.name)):
                 made = self._add_series(service, ratio.name, pairs, Kind.RATIO, "1", head[:2])
+                self.series["last_arrival"][made] = head[0] + head[1]
             if made is not None and self.series[made]["kind"] == Kind.RATIO:
                 self.pairing.add(*((row, partner) if metric == ratio.numerator else (partner, row)), made, head[2])
 

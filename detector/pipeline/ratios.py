@@ -36,10 +36,12 @@ def with_ratios(state: PartitionState, closed: np.ndarray, heads: list[Head]) ->
     for place in np.flatnonzero(closed["statistic"] <= RATE):
         window = closed[place]
         for ratio, is_numerator in pairing.of.get(int(window["series"]), ()):
-            if heads[window["head"]].position <= pairing.since[ratio]:
+            head = heads[window["head"]]
+            if head.position <= pairing.since[ratio]:
                 continue
             value = _completed(state, ratio, is_numerator, int(window["start"]), float(window["value"]))
             if value is not None:
+                _note(state.directory.series, ratio, int(window["start"]), head.now)
                 row = window.copy()
                 row["series"], row["statistic"], row["value"] = ratio, RATIO, value
                 made.append(row)
@@ -60,7 +62,11 @@ def _completed(state: PartitionState, ratio: int, is_numerator: bool, start: int
     numerator, denominator = (value, half[1]) if is_numerator else (half[1], value)
     if denominator == 0.0 or not np.isfinite(numerator / denominator):
         return None
-    table = state.directory.series
-    table["windows"][ratio] += 1
-    table["last_value"][ratio] = start + table["step"][ratio]
     return numerator / denominator
+
+
+def _note(table: np.ndarray, row: int, start: int, now: int) -> None:
+    """Let the series of a ratio count as one that has a value, where series must make room."""
+    table["windows"][row] += 1
+    table["last_value"][row] = start + table["step"][row]
+    table["last_arrival"][row] = now

@@ -74,11 +74,9 @@ def test_a_checkpoint_keeps_pairs_and_halves(cut: int) -> None:
 
 def test_a_ratio_goes_with_its_members_and_comes_back_with_them() -> None:
     visits = [(0, "/a"), (1, "/a"), (2, "/a"), (300, "/b"), (301, "/b"), (600, "/a"), (601, "/a"), (602, "/a")]
-    run = ran(
-        [window(i, 1, 2, labels={"route": route}) for i, route in visits],
-        ratios=RATIOS,
-        limits=Limits(series_per_metric=1),
-    )
+    listening = ticks(T0, T0 + 600 * STEP, every=9000)  # all along, so that silence is silence
+    sent = [*(window(i, 1, 2, labels={"route": route}) for i, route in visits), *listening]
+    run = ran(sent, range(len(sent)), ratios=RATIOS, limits=Limits(series_per_metric=1))
     assert run.starts("ratio of share{route=/a}") == [1, 2, 601, 602]
     assert run.starts("ratio of share{route=/b}") == [301]
     assert len(run.state.directory.pairing.of) == 2
