@@ -13,6 +13,8 @@ import typer.main
 from detector.adapters.nats import subjects
 from detector.cli import app
 from detector.config import flatten, load
+from detector.pipeline.contradictions import CONTRADICTIONS, DISTRIBUTION_FAULTS
+from detector.pipeline.windows import REFUSALS
 from tests.shared import ROOT
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -123,11 +125,9 @@ def test_subjects_named_in_the_wire_contract_are_those_of_the_program() -> None:
 
 def test_reasons_of_refusals_are_those_of_the_program() -> None:
     listed = set(re.findall(r"`(\w+)`", WIRE.partition("Reasons of a refusal:")[2].partition("\n## ")[0]))
-    patterns = (
-        r'Undecodable\(\s*"(\w+)"', r'Refusal\([^"()]*"(\w+)"', r'yield [^"]*"(\w+)", ', r'return "(\w+)", f?"',
-        r': \("(\w+)", "', r'"(not_\w+)" (?:if|else)', r'else "(not_\w+)"',
-    )  # fmt: skip
+    patterns = (r'Undecodable\(\s*"(\w+)"', r'Refusal\([^"()]*"(\w+)"', r'return "(\w+)", f?"', r'"(not_\w+)", body')
     used = {name for source in SOURCES for pattern in patterns for name in re.findall(pattern, source)}
+    used |= {reason for reason, _ in [*CONTRADICTIONS.values(), *REFUSALS.values()]} | set(DISTRIBUTION_FAULTS)
     assert listed <= used, listed - used
     assert {name for name in used if "_" in name} <= listed, used - listed
 
