@@ -12,12 +12,13 @@ from detector.errors import Undecodable
 from detector.pipeline.directory import REPLAY_PREFIX
 from detector.pipeline.spreads import Pieces, with_room
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS, OPEN_WINDOWS
+from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS
 from detector.pipeline.windows import REFUSALS, Columns, advance
 
 FUTURE = 600_000
 _UNITS = ((1000.0, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
 _KINDS = tuple(Kind)
+LAST_RESULT = int(max(Result))
 
 
 @dataclass
@@ -79,8 +80,8 @@ def admit(state: PartitionState, arrivals: Arrivals, first: int, last: int, move
     distributions = arrivals.distributions.chosen(mine)
     parts = Pieces(*(frozen(getattr(distributions, name)) for name in Pieces._fields))
     directory.spreads = with_room(directory.spreads, 2 * int(np.count_nonzero(columns.kinds == Kind.HISTOGRAM)))
-    most = 2 * (end - begin) + OPEN_WINDOWS * len(directory.names)
-    closed = np.zeros(MOST_STATISTICS * most, CLOSED)
+    open_windows = int(directory.series["open"][: len(directory.names)].sum())
+    closed = np.empty(MOST_STATISTICS * (2 * (end - begin) + open_windows), CLOSED)
     m = advance(
         directory.series,
         directory.sources,
@@ -197,7 +198,7 @@ def _time_fault(head: Head, retention: int) -> tuple[str, str] | None:
 
 def _refuse_late_found(arrivals: Arrivals, results: np.ndarray, begin: int, admitted: Admitted) -> None:
     """Name what the kernel refused."""
-    for place in np.flatnonzero(results > max(Result)):
+    for place in np.flatnonzero(results > LAST_RESULT):
         i = begin + int(place)
         reason, detail = REFUSALS[int(results[place])]
         head = arrivals.heads[arrivals.head[i]]
@@ -206,7 +207,7 @@ def _refuse_late_found(arrivals: Arrivals, results: np.ndarray, begin: int, admi
 
 
 def _count(state: PartitionState, results: np.ndarray, admitted: Admitted) -> None:
-    counted = np.bincount(results[results <= max(Result)], minlength=len(RESULT_NAMES))
+    counted = np.bincount(results[results <= LAST_RESULT], minlength=len(RESULT_NAMES))
     for name, count in zip(RESULT_NAMES, counted, strict=True):
         if count:
             state.counts[name] += int(count)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from detector.domain.aggregate import Kind
+from detector.domain.arrays import Integers
 from detector.pipeline.spreads import Spreads, give_back, quantile_of
 from detector.pipeline.tables import ERROR_RATIO, LIVE_WINDOWS, MEAN, P50, P99, RATE, Record, Table
 from models.compiled import jit
@@ -23,7 +24,18 @@ def oldest(state: Record) -> int:
 
 
 @jit
-def close_ready(state: Record, sources: Table, pool: Spreads, s: int, clock: int, h: int, closed: Table, m: int) -> int:
+def close_ready(
+    state: Record,
+    sources: Table,
+    sketches: Table,
+    spreads: Table,
+    free: Integers,
+    s: int,
+    clock: int,
+    h: int,
+    closed: Table,
+    m: int,
+) -> int:
     """Close, oldest first, what is complete or overdue; returns how many windows `closed` holds then."""
     while state.open > 0:
         slot = oldest(state)
@@ -32,12 +44,23 @@ def close_ready(state: Record, sources: Table, pool: Spreads, s: int, clock: int
         full = state.reported[slot] >= state.live or clock > state.deadline[slot]
         if not (due and full):
             break
-        m = close(state, sources, pool, s, slot, h, closed, m)
+        m = close(state, sources, sketches, spreads, free, s, slot, h, closed, m)
     return m
 
 
 @jit
-def close(state: Record, sources: Table, pool: Spreads, s: int, slot: int, h: int, closed: Table, m: int) -> int:
+def close(
+    state: Record,
+    sources: Table,
+    sketches: Table,
+    spreads: Table,
+    free: Integers,
+    s: int,
+    slot: int,
+    h: int,
+    closed: Table,
+    m: int,
+) -> int:
     """Move the watermark past the open window, and emit its values if it has any."""
     begin = state.start[slot]
     if state.covered[slot] > 0:
@@ -52,9 +75,9 @@ def close(state: Record, sources: Table, pool: Spreads, s: int, slot: int, h: in
             rate = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
             m = _emit(closed, m, s, h, begin, RATE, rate, 0.0)
             if state.spread[slot] >= 0:
-                m = _emit_spread(closed, m, s, h, begin, pool, state.spread[slot])
+                m = _emit_spread(closed, m, s, h, begin, Spreads(sketches, spreads, free), state.spread[slot])
     if state.spread[slot] >= 0:
-        give_back(pool, state.spread[slot])
+        give_back(Spreads(sketches, spreads, free), state.spread[slot])
     state.closed_until = begin + state.step
     last = state.open - 1
     state.start[slot] = state.start[last]

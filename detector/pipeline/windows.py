@@ -84,7 +84,7 @@ def advance(
     results : int64[n]
         Written: `Result` or a key of `REFUSALS`.
     closed : CLOSED[m]
-        Written; needs room for `MOST_STATISTICS` values of `OPEN_WINDOWS` a series and of two an aggregate.
+        Written; needs room for `MOST_STATISTICS` values of each open window and of two an aggregate.
 
     Returns
     -------
@@ -96,13 +96,17 @@ def advance(
     About a tenth of a microsecond an aggregate, half a microsecond more for a sketch, and a few nanoseconds a
     series swept.
     """
+    # Named once: taking an array out of a tuple costs more than what is done with it.
+    sketches, spreads, free = pool
+    kinds, counts, sums, totals = columns.kinds, columns.counts, columns.sums, columns.totals
+    exact, since = columns.exact, columns.since
     m = 0
     for h in range(len(heads)):
         head = heads[h]
         if head.sweep:
             for s in range(used):
                 if series[s].active and _in_scope(series[s], head.service):
-                    m = close_ready(series[s], sources, pool, s, head.clock, h, closed, m)
+                    m = close_ready(series[s], sources, sketches, spreads, free, s, head.clock, h, closed, m)
         for i in range(head.first, head.last):
             if rows[i] < 0:
                 continue
@@ -110,54 +114,43 @@ def advance(
             s = source.series
             state = series[s]
             state.last_arrival = head.now
-            verdict = _judge(state, source, head.start, head.window) if state.kind == columns.kinds[i] else KIND_CHANGED
+            verdict = _judge(state, source, head.start, head.window) if state.kind == kinds[i] else KIND_CHANGED
             begin = head.start - head.start % state.step
             if verdict == ACCEPTED and head.start < state.closed_until:
                 verdict = LATE
                 if head.clock <= begin + 2 * state.step:  # the next window is worth waiting for this source
                     _hear(state, source, head.start, head.window)
             if verdict == ACCEPTED and _find(state, begin) < 0:
-                verdict, m = _make_room(state, sources, pool, s, begin, head.clock, h, closed, m)
+                verdict, m = _make_room(state, sources, sketches, spreads, free, s, begin, head.clock, h, closed, m)
             if verdict == ACCEPTED:
                 slot = _open(state, begin, head.clock)
                 _report(state, source, slot, begin, head.start, head.window)
-                verdict = _take_in(state, source, pool, slot, head.start, head.window, columns, parts, i)
-                m = close_ready(state, sources, pool, s, head.clock, h, closed, m)
+                kind = kinds[i]
+                if kind == GAUGE and counts[i] == 0.0:
+                    verdict = GAP
+                elif kind == CUMULATIVE:
+                    verdict = _count_up(
+                        state, source, slot, head.start, head.window, sums[i], totals[i], exact[i], since[i]
+                    )
+                elif kind == HISTOGRAM:
+                    _fill(state, pool, slot, head.window, columns, parts, i)
+                else:
+                    _add(state, slot, head.window, counts[i], sums[i])
+                m = close_ready(state, sources, sketches, spreads, free, s, head.clock, h, closed, m)
             results[i] = verdict
     return m
 
 
 @jit
-def _take_in(
-    state: Record,
-    source: Record,
-    pool: Spreads,
-    slot: int,
-    start: int,
-    window: int,
-    columns: Columns,
-    parts: Pieces,
-    i: int,
-) -> int:
-    """Add aggregate `i` to the open window; returns what became of it."""
-    kind = columns.kinds[i]
-    if kind == GAUGE and columns.counts[i] == 0.0:
-        return GAP
-    if kind == CUMULATIVE:
-        return _count_up(
-            state, source, slot, start, window, columns.sums[i], columns.totals[i], columns.exact[i], columns.since[i]
-        )
-    if kind == HISTOGRAM:
-        _add(state, slot, window, columns.seen[i], columns.seen[i])
-        if state.spread[slot] < 0:
-            state.spread[slot] = take(pool)
-        fill(
-            pool, state.spread[slot], parts, i, columns.counts[i], columns.sums[i], columns.minima[i],
-            columns.maxima[i], columns.seen[i], columns.errors[i],
-        )  # fmt: skip
-        return ACCEPTED
-    _add(state, slot, window, columns.counts[i], columns.sums[i])
-    return ACCEPTED
+def _fill(state: Record, pool: Spreads, slot: int, window: int, columns: Columns, parts: Pieces, i: int) -> None:
+    """Add histogram `i` to the open window."""
+    _add(state, slot, window, columns.seen[i], columns.seen[i])
+    if state.spread[slot] < 0:
+        state.spread[slot] = take(pool)
+    fill(
+        pool, state.spread[slot], parts, i, columns.counts[i], columns.sums[i], columns.minima[i], columns.maxima[i],
+        columns.seen[i], columns.errors[i],
+    )  # fmt: skip
 
 
 @jit
@@ -193,7 +186,17 @@ def _find(state: Record, begin: int) -> int:
 
 @jit
 def _make_room(
-    state: Record, sources: Table, pool: Spreads, s: int, begin: int, clock: int, h: int, closed: Table, m: int
+    state: Record,
+    sources: Table,
+    sketches: Table,
+    spreads: Table,
+    free: Integers,
+    s: int,
+    begin: int,
+    clock: int,
+    h: int,
+    closed: Table,
+    m: int,
 ) -> tuple[int, int]:
     """Close the oldest window where a new one finds no room, unless the new one comes too late or too early."""
     if state.open < (OPEN_WINDOWS if begin <= clock else AHEAD_WINDOWS):
@@ -203,7 +206,7 @@ def _make_room(
         return LATE, m
     if begin > clock and state.reported[slot] < state.live:
         return AHEAD, m
-    return ACCEPTED, close(state, sources, pool, s, slot, h, closed, m)
+    return ACCEPTED, close(state, sources, sketches, spreads, free, s, slot, h, closed, m)
 
 
 @jit
