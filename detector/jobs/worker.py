@@ -19,14 +19,16 @@ from detector.domain.alert import Alert
 from detector.domain.sharing import show_partitions
 from detector.errors import BusError, DetectorError, Fenced, StoreError
 from detector.jobs.instruments import Instruments
-from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
+from detector.jobs.ownership import Ownership
 from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned
+from detector.jobs.saving import Saver
 from detector.pipeline.state import Plan
 from detector.ports import Message, Store
 
 MOST_MESSAGES = 500
 """Messages of one partition in one turn."""
+GATHER_SECONDS = 0.005
 TICK_SECONDS = 1.0
 SAVE_POSITION_SECONDS = 1.0
 STUCK_SECONDS = 60.0
@@ -87,7 +89,7 @@ class Worker:
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
-        self._saving: asyncio.Task[None] | None = None
+        self._saver = Saver(store, owner, self.ownership, self._threads)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
@@ -99,17 +101,19 @@ class Worker:
         try:
             while not stop.is_set():
                 try:
+                    began = time.monotonic()
                     if not await self._turn():
                         await self._wait(stopping)
+                    await self._gather(began)
                     self._turned = time.monotonic()
                 except Exception as error:  # whatever it is: what may be half done is dropped and done again
                     await self._recover(error)
-            await self._save_all()
+            await self._saver.save_all()
         finally:
             renewing.cancel()
             stopping.cancel()
             await asyncio.gather(renewing, stopping, return_exceptions=True)
-            await self._abandon_save()
+            await self._saver.abandon()
             with contextlib.suppress(StoreError):  # then the leases run out
                 await self.ownership.release()
             self._threads.shutdown()
@@ -139,6 +143,12 @@ class Worker:
         arrival.cancel()
         self._arrived.clear()
 
+    async def _gather(self, began: float) -> None:
+        """Let small messages come together: turns begin 5 ms apart unless there is enough for one."""
+        pause = began + GATHER_SECONDS - time.monotonic()
+        if pause > 0.0 and sum(p.reader.buffered for p in self.ownership.held.values()) < MOST_MESSAGES:
+            await asyncio.sleep(pause)
+
     async def _turn(self) -> bool:
         """Apply what has arrived everywhere in one step and one transaction; returns whether there was any."""
         partitions = list(self.ownership.held.values())
@@ -155,8 +165,8 @@ class Worker:
                 partition.heard = now
             self._say_begun([partition for partition, _ in taken])
         await self._tick(partitions, now)
-        await self._save_one(partitions, now)
-        return await self._hand_over_one() or bool(taken)
+        await self._saver.begin(partitions, now)
+        return await self._saver.hand_over_one() or bool(taken)
 
     def _say_begun(self, partitions: list[Partition]) -> None:
         """Log which partitions go on here from now on: the end of a takeover."""
@@ -225,56 +235,6 @@ class Worker:
                 with contextlib.suppress(BusError):  # no tick is missed: the next one carries its time
                     await self._bus.tick(partition.number)
 
-    async def _save_one(self, partitions: list[Partition], now: float) -> None:
-        """Begin to save the partition that is due, beside the turns that follow; one at a time."""
-        if self._saving is not None:
-            if not self._saving.done():
-                return
-            saved, self._saving = self._saving, None
-            try:
-                await saved
-            except Fenced:  # another has it by now
-                await self.ownership.drop_lost()
-        due = next((p for p in partitions if now >= p.checkpoint_due), None)
-        if due is not None:
-            due.checkpoint_due = now + CHECKPOINT_SECONDS
-            state = await self._state_to_save(due)
-            if state is not None:
-                self._saving = asyncio.create_task(self._save(due, *state), name="saving a checkpoint")
-
-    async def _hand_over_one(self) -> bool:
-        """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
-        leaving = self.ownership.leaving & self.ownership.held.keys()
-        if not leaving or (self._saving is not None and not self._saving.done()):
-            return False
-        partition = self.ownership.held[min(leaving)]
-        state = await self._state_to_save(partition)
-        if state is not None:
-            await self._save(partition, *state)
-        await self.ownership.hand_over(partition)
-        return True
-
-    async def _state_to_save(self, partition: Partition) -> tuple[int, bytes] | None:
-        """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
-        if partition.state.position <= partition.saved:
-            return None
-        position, blob = await self._in_thread(partition.checkpoint)
-        if position > partition.committed:
-            await self._store.commit(self._owner, [partition.effects(Applied())])
-            partition.committed = position
-        return position, blob
-
-    async def _save(self, partition: Partition, position: int, blob: bytes) -> None:
-        await self._store.save_checkpoint(partition.lease, position, blob)
-        partition.saved = position
-
-    async def _abandon_save(self) -> None:
-        """End the save under way, if there is one; the checkpoint before stays the newest."""
-        if self._saving is not None:
-            self._saving.cancel()
-            await asyncio.gather(self._saving, return_exceptions=True)
-            self._saving = None
-
     async def _keep_leases(self) -> None:
         while True:
             try:
@@ -296,7 +256,7 @@ class Worker:
 
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
-        await self._abandon_save()
+        await self._saver.abandon()
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
         _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
         if isinstance(error, Poisoned):
@@ -314,17 +274,6 @@ class Worker:
         elif not isinstance(error, Poisoned):
             await asyncio.sleep(0.5)
         await self._renew()
-
-    async def _save_all(self) -> None:
-        if self._saving is not None:
-            await asyncio.wait({self._saving})
-        for partition in list(self.ownership.held.values()):
-            try:
-                state = await self._state_to_save(partition)
-                if state is not None:
-                    await self._save(partition, *state)
-            except (StoreError, Poisoned) as error:
-                _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 
     async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)

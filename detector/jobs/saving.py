@@ -1,0 +1,99 @@
+"""Checkpoints of the partitions we own: one at a time, beside the turns that go on meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import structlog
+
+from detector.errors import Fenced, StoreError
+from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
+from detector.jobs.partition import Applied, Partition
+from detector.jobs.quarantine import Poisoned
+from detector.ports import Store
+
+_log = structlog.get_logger()
+
+
+class Saver:
+    """Saves partitions; state is taken between two turns, and written while the next ones run.
+
+    Parameters
+    ----------
+    store : Store
+    owner : str
+    ownership : Ownership
+    threads : Executor
+        Where states are encoded, the same as they are changed in.
+    """
+
+    def __init__(self, store: Store, owner: str, ownership: Ownership, threads: Executor) -> None:
+        self._store = store
+        self._owner = owner
+        self._ownership = ownership
+        self._threads = threads
+        self._under_way: asyncio.Task[None] | None = None
+
+    async def begin(self, partitions: Sequence[Partition], now: float) -> None:
+        """Begin to save the partition that is due, unless a save is under way."""
+        if self._under_way is not None:
+            if not self._under_way.done():
+                return
+            saved, self._under_way = self._under_way, None
+            try:
+                await saved
+            except Fenced:  # another has it by now
+                await self._ownership.drop_lost()
+        due = next((p for p in partitions if now >= p.checkpoint_due), None)
+        if due is not None:
+            due.checkpoint_due = now + CHECKPOINT_SECONDS
+            state = await self._take(due)
+            if state is not None:
+                self._under_way = asyncio.create_task(self._write(due, *state), name="saving a checkpoint")
+
+    async def hand_over_one(self) -> bool:
+        """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
+        leaving = self._ownership.leaving & self._ownership.held.keys()
+        if not leaving or (self._under_way is not None and not self._under_way.done()):
+            return False
+        partition = self._ownership.held[min(leaving)]
+        state = await self._take(partition)
+        if state is not None:
+            await self._write(partition, *state)
+        await self._ownership.hand_over(partition)
+        return True
+
+    async def abandon(self) -> None:
+        """End the save under way, if there is one; the checkpoint before stays the newest."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+            await asyncio.gather(self._under_way, return_exceptions=True)
+            self._under_way = None
+
+    async def save_all(self) -> None:
+        """Save everything we own, as far as that is possible."""
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})
+        for partition in list(self._ownership.held.values()):
+            try:
+                state = await self._take(partition)
+                if state is not None:
+                    await self._write(partition, *state)
+            except (StoreError, Poisoned) as error:
+                _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
+
+    async def _take(self, partition: Partition) -> tuple[int, bytes] | None:
+        """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
+        if partition.state.position <= partition.saved:
+            return None
+        position, blob = await asyncio.get_running_loop().run_in_executor(self._threads, partition.checkpoint)
+        if position > partition.committed:
+            await self._store.commit(self._owner, [partition.effects(Applied())])
+            partition.committed = position
+        return position, blob
+
+    async def _write(self, partition: Partition, position: int, blob: bytes) -> None:
+        await self._store.save_checkpoint(partition.lease, position, blob)
+        partition.saved = position
