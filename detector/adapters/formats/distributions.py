@@ -105,7 +105,8 @@ class Pieces:
         self.buckets.extend(positive.counts)
         middle = len(self.buckets)
         self.buckets.extend(negative.counts)
-        offsets = (positive.offset, start, middle, negative.offset, middle, len(self.buckets))
+        of_positive, of_negative = (side.offset if side.counts else 0 for side in (positive, negative))  # else any int
+        offsets = (of_positive, start, middle, of_negative, middle, len(self.buckets))
         own = stratum or (0.0,) * 7
         self.pieces.append((form, sketch.scale, sketch.zero, sketch.zero_threshold, *offsets, 0, *own))
         return ""
