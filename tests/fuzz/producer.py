@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from detector.adapters.formats.encoding import COLUMNS, FIGURES, JSON, MSGPACK, SKETCH_FIGURES
+from detector.domain.buckets import highest_index, lowest_index
 from tests.synth import T0
 
 Json = dict[str, Any]
@@ -76,6 +77,7 @@ class Producer:
         self._numbers = 0
         self._kinds: tuple[Callable[[], Json], ...] = (
             self._gauge, self._summary, self._sum, self._cumulative, self._sketch, self._bounds, self._strata,
+            self._extreme, self._extreme_sketch,
         )  # fmt: skip
 
     def send(self) -> Sent:
@@ -170,7 +172,7 @@ class Producer:
         chance = r.random()
         if chance < 0.9:
             return {} if chance < 0.4 else {"route": r.choice(("/pay", "/cart", ""))}
-        if chance < 0.97:
+        if chance < 0.93:
             return {"request": str(self._number())}
         name = r.choice(TEXTS)
         return {name: self._anything(), r.choice(("a", "b")): self._anything()}
@@ -183,7 +185,7 @@ class Producer:
         one = r.choice(self._kinds)()
         if r.random() < 0.5:
             one["labels"] = self._labels()
-        if r.random() < 0.25:
+        if r.random() < 0.2:
             for _ in range(r.choice((1, 1, 2))):
                 self._change(one)
         return one
@@ -193,7 +195,9 @@ class Producer:
         r = self.random
         inner: Any = one
         while True:
-            held = [v for v in (inner.values() if isinstance(inner, dict) else inner) if isinstance(v, dict | list) and v]
+            held = [
+                v for v in (inner.values() if isinstance(inner, dict) else inner) if isinstance(v, dict | list) and v
+            ]
             if not held or r.random() < 0.4:
                 break
             inner = r.choice(held)
@@ -243,14 +247,19 @@ class Producer:
     def _cumulative(self) -> Json:
         r = self.random
         total: Any = self.now // 10 if r.random() < 0.9 else r.choice((0, 2**53 + 1, 2**64 - 1, 1e300, 0.5))
-        return {"metric": self._metric("bytes"), "kind": "cumulative", "value": total, "since": r.choice((0, T0, T0, self.now))}
+        return {
+            "metric": self._metric("bytes"),
+            "kind": "cumulative",
+            "value": total,
+            "since": r.choice((0, T0, T0, self.now)),
+        }
 
     def _sketch(self) -> Json:
         r = self.random
         counts = [r.randrange(0, 4) for _ in range(r.choice((0, 1, 3, 5)))]
         zero = r.choice((0, 0, 2))
         scale = r.choice((5, 5, 0, -10, 20, 3))
-        side = {"offset": r.choice((-1, 0, 0, -180, 40)) if -10 < scale else -1, "counts": counts}
+        side = {"offset": r.choice((-1, 0, 0, -180, 40)) if scale > -10 else -1, "counts": counts}
         sketch: Json = {"scale": scale, "zero": zero, "positive": side}
         if zero:
             sketch["zero_threshold"] = r.choice((0, 1e-9, 1.0))
@@ -262,7 +271,9 @@ class Producer:
 
     def _bounds(self) -> Json:
         r = self.random
-        bounds = sorted({r.choice((-1.0, 0.0, 0.01, 0.1, 1.0, 2.5, 1e6, 1e-300, 1e300)) for _ in range(r.randrange(1, 5))})
+        bounds = sorted(
+            {r.choice((-1.0, 0.0, 0.01, 0.1, 1.0, 2.5, 1e6, 1e-300, 1e300)) for _ in range(r.randrange(1, 5))}
+        )
         counts = [r.randrange(0, 9) for _ in range(len(bounds) + 1)]
         return self._histogram(sum(counts), {"bounds": bounds, "counts": counts})
 
@@ -276,11 +287,82 @@ class Producer:
             if kept:
                 value = cut or 3.0
                 one |= {"sum": kept * value, "sum_sq": kept * value * value}
-                one["sketch"] = {"scale": 3, "positive": {"offset": math.ceil(math.log2(value) * 8) - 1, "counts": [kept]}}
+                one["sketch"] = {
+                    "scale": 3,
+                    "positive": {"offset": math.ceil(math.log2(value) * 8) - 1, "counts": [kept]},
+                }
             if cut is not None:
                 one["lt"] = cut
             strata.append(one)
         return self._histogram(sum(one["count"] for one in strata), {"strata": strata}, strata)
+
+    def _extreme(self) -> Json:
+        """Figures at the edges that don't contradict each other."""
+        r = self.random
+        count = r.choice((1e-300, 1e-9, 0.5, 1, 2, 1000, 2**53, 1e100, 1e300))
+        mean = r.choice((0, 5e-324, 1e-300, 1, -1, 1e100, -1e200, 1e290, 1e300, -1e300))
+        one: Json = {"metric": f"extreme {r.randrange(4)}", "count": count, "sum": count * mean}
+        if r.random() < 0.5:
+            one |= {"min": mean, "max": mean}
+        if r.random() < 0.6:
+            one["seen"] = count * r.choice((1, 1, 4, 1e10, 1e100, 1e300))
+        if r.random() < 0.3:
+            one["errors"] = one.get("seen", count) * r.choice((0, 0.5, 1))
+        if r.random() < 0.4:
+            kind = r.choice(("sum", "cumulative"))
+            one |= {"kind": kind, "value": mean, "metric": f"extreme {kind}"}
+        return one
+
+    def _extreme_sketch(self) -> Json:
+        """Distributions at the edges that don't contradict each other."""
+        r = self.random
+        one: Json = {**self._extreme(), "kind": "histogram", "metric": f"wide {r.randrange(4)}"}
+        one.pop("value", None)
+        count = one["count"]
+        if r.random() < 0.5:
+            one = {name: held for name, held in one.items() if name not in ("sum", "min", "max")}
+        form = r.randrange(3)
+        if form == 0:
+            scale = r.choice((-10, -3, 0, 5, 20))
+            low, high = lowest_index(scale), highest_index(scale)
+            offset = r.choice((low, low + 1, -1, 0, high - 1, high))
+            side = {
+                "offset": offset,
+                "counts": r.choice(([count], [0, count], [count, 0], [count / 2, count / 2], [0] * 159 + [count])),
+            }
+            threshold = r.choice((0, 5e-324, 1e-300, 1, 1e300, 1.7e308))
+            one["sketch"] = {
+                "scale": scale,
+                r.choice(("positive", "positive", "negative")): side,
+                "zero_threshold": threshold,
+            }
+            if r.random() < 0.2:
+                one["sketch"] = {"scale": scale, "zero": count, "zero_threshold": threshold}
+        elif form == 1:
+            bounds = sorted({r.choice(NUMBERS) for _ in range(r.randrange(1, 5))} - {math.inf, -math.inf, math.nan})
+            counts = [0.0] * (len(bounds) + 1)
+            counts[r.randrange(len(counts))] = count
+            one |= {"bounds": bounds, "counts": counts}
+        else:
+            seen, cut = one.get("seen", count), r.choice((5e-324, 1.0, 1e150, 1e308, -1.0))
+            mean = r.choice((0, 5e-324, 1.0, 1e100, 1e150))
+            both: Json = {
+                "seen": seen,
+                "count": count,
+                "sum": count * mean,
+                "sum_sq": count * mean * mean * r.choice((1, 1, 9)),
+            }
+            both["sketch"] = {"scale": 0, "positive": {"offset": r.choice((-1074, 0, 1023)), "counts": [count]}}
+            none: Json = {"seen": r.choice((0, seen, 1e-300, 2**53)), "count": 0}
+            one["strata"] = r.choice(
+                ([both], [{**both, "lt": cut}, none], [{**none, "lt": cut}, both], [{**none, "lt": cut}, none])
+            )
+            one.pop("sum", None)
+            if both not in one["strata"]:
+                one["count"] = (
+                    one["strata"][0].get("count", count) if {**both, "lt": cut} not in one["strata"] else count
+                )
+        return one
 
     def _histogram(self, kept: int, form: Json, strata: list[Json] | None = None) -> Json:
         r = self.random
@@ -299,7 +381,11 @@ class Producer:
         n = r.choice((1, 2, 3, 5)) if r.random() < 0.98 else r.choice((0, 40))
         kind = r.choice(("gauge", "sum", "cumulative", "histogram"))
         spelled = [self._labels() if r.random() < 0.3 else {"core": i} for i in range(n)]
-        block: Json = {"metric": self._metric(f"column {kind}"), "kind": kind, "labels": [_json(one) for one in spelled]}
+        block: Json = {
+            "metric": self._metric(f"column {kind}"),
+            "kind": kind,
+            "labels": [_json(one) for one in spelled],
+        }
         columns: Json = block
         if kind == "histogram":
             lengths = [r.randrange(0, 4) for _ in range(n)]
@@ -321,7 +407,9 @@ class Producer:
         written = _packed(block)
         if r.random() < 0.06:
             inner = r.choice((written, written.get("sketch", written)))
-            inner[r.choice(tuple(inner))] = r.choice((b"", b"1", b"\xff" * 8, b"\0" * 24, *EDGES, [[]], [b"{"], deep(1200)))
+            inner[r.choice(tuple(inner))] = r.choice(
+                (b"", b"1", b"\xff" * 8, b"\0" * 24, *EDGES, [[]], [b"{"], deep(1200))
+            )
         return written
 
     def _change_columns(self, columns: Json) -> None:

@@ -15,7 +15,6 @@ from detector.adapters.formats import checkpoints, outgoing
 from detector.adapters.formats.batches import decode
 from detector.adapters.formats.encoding import COLUMNS, JSON, MSGPACK
 from detector.domain.aggregate import Head, Refusal
-from detector.domain.alert import Alert
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import LABEL_BYTES
 from detector.pipeline.state import Levels, PartitionState
@@ -55,7 +54,8 @@ class Refinery:
         self.position += n
         before = {name: self.state.counts[name] for name in RESULTS}
         arrivals = decode(
-            (Head(first + i, one.now, one.tenant, one.service), one.content_type, one.body) for i, one in enumerate(sent)
+            (Head(first + i, one.now, one.tenant, one.service), one.content_type, one.body)
+            for i, one in enumerate(sent)
         )
         outcome = step(self.state, arrivals)
         assert outcome.position == self.position
@@ -114,7 +114,7 @@ class Refinery:
         assert len(directory.signals) <= 4 * 2 * LIMITS.series
         assert len(state.findings) <= directory.watched
         assert len(state.missing) <= len(directory)
-        assert directory.blocks._held <= LABEL_BYTES * LIMITS.series
+        assert directory.blocks.held <= LABEL_BYTES * LIMITS.series
         assert len(directory.spreads.spreads) <= 2 * OPEN_WINDOWS * 2 * LIMITS.series + 4096
         assert sum(name.startswith("malformed:") for name in state.counts) < MOST_REASONS
 
