@@ -20,8 +20,8 @@ Json = dict[str, Any]
 
 EDGES: tuple[Any, ...] = (
     0, -0.0, 1, -1, 0.5, 5e-324, 2.2e-308, 1e-300, 1e-9, 1e15, 1e150, 1e200, 1e299, 1e300, 1e301, 1e308, -1e200, -1e300,
-    -1e308, math.nan, math.inf, -math.inf, 2**31, 2**53 - 1, 2**53, 2**53 + 1, 2**62, 2**63 - 1, 2**63, -(2**63), 2**64 - 1,
-    2**64, -(2**64), 10**30, 10**400, True, False, None, "", "1", "NaN", [], [1], {}, {"a": 1}, 3.0, 1e18,
+    -1e308, math.nan, math.inf, -math.inf, 2**31, 2**53 - 1, 2**53, 2**53 + 1, 2**62, 2**63 - 1, 2**63, -(2**63),
+    2**64 - 1, 2**64, -(2**64), 10**30, 10**400, True, False, None, "", "1", "NaN", [], [1], {}, {"a": 1}, 3.0, 1e18,
 )  # fmt: skip
 """What a field may turn into."""
 NUMBERS = tuple(edge for edge in EDGES if isinstance(edge, float) or (type(edge) is int and abs(edge) < 2**63))
@@ -83,7 +83,7 @@ class Producer:
     def send(self) -> Sent:
         """Make the next message."""
         r = self.random
-        self.now += r.choice((0, 0, 7, 40, 150, 400, 1100)) if r.random() < 0.9995 else r.choice((15_000, 90_000_000))
+        self.now += r.choice((0, 0, 0, 0, 7, 40, 150, 600)) if r.random() < 0.9995 else r.choice((15_000, 90_000_000))
         if r.random() < 0.01:
             return Sent(self.now, "", "", "", b"", (0,))
         tenant, service = r.choice(TENANTS), r.choice(("shop", "shop", "search"))

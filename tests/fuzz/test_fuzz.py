@@ -1,9 +1,10 @@
-"""Whatever a producer sends is used, or refused by name, and counted; nothing escapes, nothing grows, nothing is NaN."""
+"""Whatever a producer sends is used or refused by name, and counted; nothing escapes, grows or is NaN."""
 
 from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import warnings
 
 import psutil
 import pytest
@@ -77,6 +78,7 @@ async def test_a_partition_sends_nothing_to_quarantine_and_tells_only_what_is_fi
 
 def _soak(seed: int, messages: int) -> tuple[int, int]:
     """Refine in a process of its own; returns how much of its memory was in use halfway and at the end."""
+    warnings.simplefilter("error", RuntimeWarning)
     refinery, me, half = Refinery(seed), psutil.Process(), 0
     for run in range(messages // RUN):
         refinery.run(RUN)
