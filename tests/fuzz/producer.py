@@ -86,7 +86,7 @@ class Producer:
         self.now += r.choice((0, 0, 0, 0, 7, 40, 150, 600)) if r.random() < 0.9995 else r.choice((15_000, 90_000_000))
         if r.random() < 0.01:
             return Sent(self.now, "", "", "", b"", (0,))
-        tenant, service = r.choice(TENANTS), r.choice(("shop", "shop", "search"))
+        tenant, service = r.choice(TENANTS), "shop" if r.random() < 0.95 else "search"
         if r.random() < 0.001:
             service = f"service {self._number()}"
         content_type = r.choice((JSON, JSON, MSGPACK, COLUMNS, ""))

@@ -22,12 +22,12 @@ from tests.fuzz.producer import Producer
 from tests.fuzz.refinery import PLAN, Refinery, assert_finite
 from tests.synth import T0
 
-RUN = 250
-RESTART = 20
+RUN = 500
+RESTART = 10
 """Runs from one checkpoint to the next."""
 SEEDS = (11, 2, 20)
 """2 and 11 have brought faults to light."""
-MILLION = 1_000_000
+QUICK, MILLION = 20_000, 1_000_000
 
 
 def refined(seed: int, messages: int) -> Refinery:
@@ -41,7 +41,7 @@ def refined(seed: int, messages: int) -> Refinery:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_producer_gone_wrong_sends_is_used_or_refused_and_counted(seed: int) -> None:
-    refinery = refined(seed, 20_000 // len(SEEDS))
+    refinery = refined(seed, QUICK // len(SEEDS))
     counts = refinery.state.counts
     assert min(counts[name] for name in ("accepted", "duplicate", "late", "gap", "malformed", "evicted")) > 10
     assert sum(refinery.alerts.values()) > 0
