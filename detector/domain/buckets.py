@@ -141,8 +141,8 @@ def cuts_rise(cuts: Sequence[float | None]) -> bool:
 
 
 def kept_of_seen(count: float, seen: float) -> bool:
-    """Whether a stratum kept no more than it saw."""
-    return 0.0 <= count <= seen <= MOST
+    """Whether a stratum kept no more than it saw, and one event kept stands for no more than 2^53."""
+    return 0.0 <= count <= seen <= MOST and (count == 0.0 or seen <= MOST * count)
 
 
 def squares_valid(count: float, total: float, squares: float) -> bool:

@@ -14,7 +14,12 @@ class BlockMemory:
     Parameters
     ----------
     most : int
-        Bytes of tokens to keep at most; beyond them everything is forgotten, and looked up once more.
+        Bytes of tokens and scopes to keep at most; beyond them everything is forgotten, and looked up once more.
+
+    Attributes
+    ----------
+    held : int
+        Bytes of tokens and scopes that are kept.
 
     Notes
     -----
@@ -24,7 +29,7 @@ class BlockMemory:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held = 0
+        self.held = 0
         self._latest: dict[Scope, tuple[bytes, Integers]] = {}
 
     def find(self, scope: Scope, token: bytes) -> Integers | None:
@@ -34,14 +39,22 @@ class BlockMemory:
 
     def keep(self, scope: Scope, token: bytes, sources: Integers) -> None:
         """Remember a block, all of whose sources are known."""
-        before = self._latest.get(scope)
-        self._held += len(token) - (len(before[0]) if before is not None else 0)
-        if self._held > self._most:
+        before = self._latest.pop(scope, None)
+        if before is not None:
+            self.held -= _size(scope, before[0])
+        size = _size(scope, token)
+        if self.held + size > self._most:
             self.clear()
-            self._held = len(token)
-        self._latest[scope] = (token, sources.copy())
+        if size <= self._most:
+            self.held += size
+            self._latest[scope] = (token, sources.copy())
 
     def clear(self) -> None:
         """Forget everything."""
         self._latest.clear()
-        self._held = 0
+        self.held = 0
+
+
+def _size(scope: Scope, token: bytes) -> int:
+    _, instance, metric, labels = scope
+    return len(instance) + len(metric) + len(labels) + len(token)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from detector.domain.aggregate import Kind
 from detector.domain.arrays import Floats, Integers
+from detector.domain.buckets import MOST
 from models.compiled import jit
 
 LARGEST = 1e300
@@ -19,7 +20,10 @@ CONTRADICTIONS = {
     NOT_FINITE: ("not_finite", "NaN or infinite; leave out what was not measured"),
     SEEN_BELOW_COUNT: ("seen_below_count", "seen counts what was there before sampling, count what was kept"),
     NEGATIVE_COUNT: ("negative_count", "count must be 0 or more"),
-    OUT_OF_RANGE: ("out_of_range", f"a magnitude above {LARGEST:g}"),
+    OUT_OF_RANGE: (
+        "out_of_range",
+        f"a magnitude above {LARGEST:g}, a count above 2^53, or over 2^53 seen for each kept",
+    ),
     NO_VALUE: ("no_value", "neither value nor sum is a number"),
     NO_COUNT: ("no_count", "a gauge with a sum needs its count, and so does a histogram"),
     MIN_ABOVE_MAX: ("min_above_max", "min must not exceed max"),
@@ -116,9 +120,11 @@ def _verdict(
         return SEEN_BELOW_COUNT
     if n < 0.0:
         return NEGATIVE_COUNT
-    if abs(n) > LARGEST or abs(total) > LARGEST or abs(low) > LARGEST or abs(high) > LARGEST or seen > LARGEST:
+    if n > MOST or seen > MOST or (n > 0.0 and seen > MOST * n):
         return OUT_OF_RANGE
-    if kind == GAUGE and abs(total) > LARGEST * n:
+    if abs(total) > LARGEST or abs(low) > LARGEST or abs(high) > LARGEST:
+        return OUT_OF_RANGE
+    if kind == GAUGE and (abs(total) > LARGEST * n or abs(total) * (seen / n) > LARGEST):
         return OUT_OF_RANGE
     if kind != HISTOGRAM and np.isnan(total):
         return NO_VALUE

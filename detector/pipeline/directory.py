@@ -45,8 +45,8 @@ STATISTICS_OF = {
 """By kind, what every series of it closes with; the ratio of errors comes with the first errors counted."""
 REPLAY_PREFIX = "replay-"
 
-LABEL_BYTES = 256
-"""Memory for blocks of labels, a series."""
+LABEL_BYTES = 512
+"""Memory for blocks of labels and their scopes, a series."""
 
 Key = tuple[str, bytes]
 Labels = Callable[[bytes], dict[str, object]]
@@ -157,9 +157,10 @@ class Directory:
             ``bad_name``, ``bad_labels``, ``reserved_label``, ``too_many_series`` or ``too_many_sources``.
         """
         metric, raw = key
-        if not 0 < len(metric) <= LONGEST_METRIC or len(raw) > LONGEST_LABELS:
+        if not 0 < len(metric) <= LONGEST_METRIC or len(unit) > LONGEST_METRIC or len(raw) > LONGEST_LABELS:
             raise Undecodable(
-                "bad_name", f"a metric has 1 to {LONGEST_METRIC} signs, labels up to {LONGEST_LABELS} bytes"
+                "bad_name",
+                f"a metric has 1 to {LONGEST_METRIC} signs, a unit no more, labels up to {LONGEST_LABELS} bytes",
             )
         if "\0" in metric or "\0" in unit:
             raise Undecodable("bad_name", "a metric or unit holds NUL, which no PostgreSQL text can")

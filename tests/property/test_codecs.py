@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detector.adapters.formats.batches import decode
-from detector.adapters.formats.encoding import JSON, MSGPACK, encode
+from detector.adapters.formats.encoding import COLUMNS, FIGURES, JSON, MSGPACK, encode, encode_columns
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.formats.outgoing import dead_letter
-from detector.domain.aggregate import Head, Kind
+from detector.domain.aggregate import Arrivals, Head, Kind
 from detector.errors import Undecodable
 from detector.pipeline.step import step
 from detector.ports import Message
@@ -187,3 +187,103 @@ def test_order_of_labels_and_empty_ones_mean_nothing(labels: dict[str, str], dat
     )
     assert len(run.state.directory) == 1
     assert run.starts(f"{run.state.directory.signal(0)}") == [0, 1, 2, 3]
+
+
+@st.composite
+def bucketed(draw: st.DrawFn) -> dict[str, Any]:
+    """A histogram with a positive sketch."""
+    counts = draw(st.lists(st.integers(0, 1000), max_size=12))
+    zero, scale = draw(st.integers(0, 3)), draw(st.integers(-2, 8))
+    kept = sum(counts) + zero
+    one: dict[str, Any] = {"kind": "histogram", "count": kept, "sum": draw(st.floats(0, 1e9))}
+    one["seen"] = kept * draw(st.integers(1, 5))
+    one["errors"] = draw(st.integers(0, one["seen"]))
+    side = {"offset": draw(st.integers(-100, 100)) if counts else 0, "counts": counts}
+    return {**one, "sketch": {"scale": scale, "zero": zero, "positive": side}}
+
+
+@st.composite
+def neighbours(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Some aggregates of one metric and kind, all with the same fields: what one block can say."""
+    form = draw(st.sampled_from(["reading", "summary", "sum", "cumulative", "histogram"]))
+    metric, unit = draw(TEXTS.filter(bool)), draw(TEXTS)
+    some = []
+    for labels in draw(st.lists(LABELS, min_size=1, max_size=4)):
+        values = draw(st.lists(SANE, min_size=1, max_size=5))
+        one: dict[str, Any]
+        if form == "histogram":
+            one = draw(bucketed())
+        elif form == "summary":
+            one = {"count": len(values), "sum": sum(values), "min": min(values), "max": max(values)}
+            one |= {"kind": "gauge", "seen": len(values) * draw(st.integers(1, 9))}
+        else:
+            one = {"kind": "gauge" if form == "reading" else form, "value": values[0]}
+        some.append({**one, "metric": metric, "unit": unit, "labels": labels})
+    return some
+
+
+def as_block(some: list[dict[str, Any]]) -> dict[str, Any]:
+    """The same aggregates as one block of columns."""
+    block = {name: some[0][name] for name in ("metric", "unit", "kind")}
+    block["labels"] = [msgspec.json.encode(one["labels"]) for one in some]
+    block |= {name: [one[name] for one in some] for name in FIGURES if name in some[0]}
+    if "sketch" in some[0]:
+        sketches = [one["sketch"] for one in some]
+        block["sketch"] = {
+            "scale": [sketch["scale"] for sketch in sketches],
+            "zero": [sketch["zero"] for sketch in sketches],
+            "offset": [sketch["positive"]["offset"] for sketch in sketches],
+            "length": [len(sketch["positive"]["counts"]) for sketch in sketches],
+            "counts": [count for sketch in sketches for count in sketch["positive"]["counts"]],
+        }
+    return block
+
+
+def pieces(found: Arrivals) -> list[list[tuple[Any, ...]]]:
+    """What is known of each distribution; one that holds nothing needs no piece."""
+    parts, told = found.distributions, []
+    for i, count in enumerate(found.counts):
+        mine = parts.pieces[parts.first[i] : parts.last[i]] if count > 0 else ()
+        told.append(
+            [
+                (
+                    *(piece[name].item() for name in ("form", "scale", "zero", "zero_threshold", "offset")),
+                    parts.buckets[piece["first"] : piece["last"]].tolist(),
+                    parts.buckets[piece["negative_first"] : piece["negative_last"]].tolist(),
+                )
+                for piece in mine
+            ]
+        )
+    return told
+
+
+@settings(derandomize=True, deadline=None, max_examples=150)
+@given(groups=st.lists(neighbours(), min_size=1, max_size=3))
+def test_the_three_encodings_of_the_same_aggregates_come_to_the_same_arrivals(
+    groups: list[list[dict[str, Any]]],
+) -> None:
+    single = [one for some in groups for one in some]
+    bodies = {encoding: encode(encoding, "a", T0, 10, single) for encoding in (JSON, MSGPACK)}
+    bodies[COLUMNS] = encode_columns("a", T0, 10, [as_block(some) for some in groups])
+    first, *others = (decode([(Head(7, T0 + STEP, "acme", "shop"), *sent)]) for sent in bodies.items())
+    assert first.heads[0].refused == ()
+    assert len(first) == len(single)
+    for other in others:
+        assert other.heads == first.heads
+        assert (other.metrics, other.units) == (first.metrics, first.units)
+        assert [decode_labels(raw) for raw in other.labels] == [decode_labels(raw) for raw in first.labels]
+        for name in (
+            "head",
+            "indices",
+            "kinds",
+            "counts",
+            "sums",
+            "minima",
+            "maxima",
+            "seen",
+            "errors",
+            "exact",
+            "since",
+        ):
+            np.testing.assert_array_equal(getattr(other, name), getattr(first, name), name)
+        assert pieces(other) == pieces(first)

@@ -13,6 +13,8 @@ from detector.adapters.formats.rows import Rows, joined
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.errors import Undecodable
 
+LONGEST_INSTANCE = 512
+
 
 def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
     """Decode a run of messages of one partition.
@@ -97,6 +99,8 @@ class _Reading:
 def _filled(bare: Head, envelope: Envelope | LooseEnvelope | ColumnsEnvelope, refused: list[Refusal]) -> Head:
     if not 0.001 <= envelope.seconds <= 86_400:
         raise Undecodable("bad_batch", f"seconds is {envelope.seconds}; send .001 to 86400")
+    if len(envelope.instance) > LONGEST_INSTANCE:
+        raise Undecodable("bad_batch", f"instance has {len(envelope.instance)} signs; send up to {LONGEST_INSTANCE}")
     if abs(envelope.start) > LATEST:
         raise Undecodable("bad_timestamp", "start is no time stamp; send Unix milliseconds")
     return replace(

@@ -105,7 +105,8 @@ class Pieces:
         self.buckets.extend(positive.counts)
         middle = len(self.buckets)
         self.buckets.extend(negative.counts)
-        offsets = (positive.offset, start, middle, negative.offset, middle, len(self.buckets))
+        of_positive, of_negative = (side.offset if side.counts else 0 for side in (positive, negative))  # else any int
+        offsets = (of_positive, start, middle, of_negative, middle, len(self.buckets))
         own = stratum or (0.0,) * 7
         self.pieces.append((form, sketch.scale, sketch.zero, sketch.zero_threshold, *offsets, 0, *own))
         return ""
@@ -171,8 +172,9 @@ def columns_of(
     last = np.cumsum(length).astype(np.int64)
     first = last - length.astype(np.int64)
     whole = (scale == np.floor(scale)) & (np.abs(offset) < 2**40) & (offset == np.floor(offset))
-    sums = np.add.reduceat(np.append(counts, 0.0), first) * (length > 0)
-    fine = whole & (zero >= 0) & (np.abs(sums + zero - kept) <= buckets.TOTALS_AGREE * np.maximum(kept, 1.0))
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite sums agree with nothing
+        sums = np.add.reduceat(np.append(counts, 0.0), first) * (length > 0)
+        fine = whole & (zero >= 0) & (np.abs(sums + zero - kept) <= buckets.TOTALS_AGREE * np.maximum(kept, 1.0))
     fine &= (length <= buckets.BUCKETS) & (scale >= buckets.MIN_SCALE) & (scale <= buckets.MAX_SCALE)
     for one in np.unique(scale[fine]).astype(int):
         low, high = buckets.lowest_index(int(one)), buckets.highest_index(int(one))

@@ -69,6 +69,47 @@ def test_num_03_a_magnitude_no_model_should_see_is_refused(value: float) -> None
     assert refusals(beside_good(json.dumps(tiny))) == [(0, "out_of_range")]
 
 
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"count": 1, "sum": 1e300, "seen": 1e100},
+        {"count": 1, "sum": 1e300, "seen": 1000},
+        {"count": 1e-300, "sum": 0, "seen": 1},
+        {"count": 2**54, "sum": 1},
+    ],
+)
+def test_num_03_what_no_scaling_by_seen_keeps_finite_is_refused(figures: dict[str, float]) -> None:
+    assert refusals(beside_good(json.dumps({"metric": "m", **figures}))) == [(0, "out_of_range")]
+
+
+def test_a_histogram_that_kept_nothing_of_what_was_seen_is_used() -> None:
+    one = {"metric": "m", "kind": "histogram", "count": 0, "seen": 7}
+    assert refusals(beside_good(json.dumps(one))) == []
+
+
+@pytest.mark.parametrize("offset", [2**63, 2**64 - 1, -(2**63)])
+def test_the_offset_of_an_empty_side_means_nothing(offset: int) -> None:
+    sketch = {"scale": 0, "positive": {"offset": 1, "counts": [2]}, "negative": {"offset": offset, "counts": []}}
+    one = {"metric": "m", "kind": "histogram", "count": 2, "sketch": sketch}
+    found = beside_good(json.dumps(one))
+    assert refusals(found) == []
+    assert found.metrics == ["m", "good"]
+
+
+def test_a_stratum_whose_kept_events_stand_for_too_many_is_refused() -> None:
+    strata = [{"seen": 2**53, "count": 1e-300}]
+    one = {"metric": "m", "kind": "histogram", "count": 1e-300, "seen": 1, "strata": strata}
+    assert refusals(beside_good(json.dumps(one)))[0][1] in ("bad_strata", "out_of_range")
+
+
+def test_an_instance_of_endless_length_is_refused_with_its_message() -> None:
+    def body(signs: int) -> bytes:
+        return json.dumps({"v": 1, "instance": "a" * signs, "start": T0, "seconds": 10, "aggregates": []}).encode()
+
+    assert refusals(read(body(512))) == []
+    assert refusals(read(body(513))) == [(None, "bad_batch")]
+
+
 GAUGE = {"metric": "m", "kind": "gauge", "count": 4, "sum": 20.0, "min": 3.0, "max": 8.0}
 
 

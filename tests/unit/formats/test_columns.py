@@ -96,3 +96,11 @@ def test_a_block_in_another_order_or_with_other_series_finds_its_own() -> None:
     assert run.counts["accepted"] > 60
     for route, value in level.items():
         assert set(run.values(f"mean of cpu{{route={route}}}")) == {value}
+
+
+@pytest.mark.parametrize("counts", [[1e308, 1e308, 1.0], [np.inf, 1.0, 1.0], [np.inf, -np.inf, np.nan]])
+@pytest.mark.parametrize("kept", [2.0, np.inf])
+def test_buckets_beyond_all_numbers_are_refused_without_a_warning(counts: list[float], kept: float) -> None:
+    sketch = {"scale": [0, 0], "zero": [0, 0], "offset": [0, 0], "length": [2, 1], "counts": counts}
+    found = read({"metric": "m", "kind": "histogram", "labels": labels()[:2], "count": [kept, 1.0], "sketch": sketch})
+    assert reasons(found)[0] == (0, "bad_sketch" if kept == 2.0 else "not_finite")

@@ -116,6 +116,12 @@ def test_lab_01_ways_to_write_the_same_labels_are_remembered_within_a_bound() ->
     assert len(run.state.directory.aliases(0, "a")) == MOST_ALIASES
 
 
+def test_a_unit_of_endless_length_is_refused() -> None:
+    run = ran([message(T0, [gauge(1.0, unit="s" * 513), gauge(1.0, "other", unit="s" * 512)])])
+    assert [(index, reason) for _, index, reason, _ in run.refused] == [(0, "bad_name")]
+    assert len(run.state.directory) == 1
+
+
 def test_instances_that_send_nothing_useful_are_not_remembered() -> None:
     run = ran(
         message(T0, aggregates, instance=str(i))
