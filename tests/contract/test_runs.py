@@ -156,6 +156,7 @@ async def test_sch_04_writers_have_their_turn_while_much_is_thrown_away(
     found = tuple(an_alert(number, state=State.RESOLVED) for number in range(6000))
     await store.commit("a", [effects(old, 1, found, tuple(map(a_message, range(6000))))])
     await store.mark_published([f"m{number}" for number in range(6000)])
+    await store.make_room()
     now = int(time.time() * 1000)
     pruning = asyncio.gather(keep_alerts(store, 86_400.0), prune_outbox(store))
     between = 0

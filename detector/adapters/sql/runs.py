@@ -32,7 +32,8 @@ def claim(connection: Connection, job: str, every: float, owner: str, ttl: float
     interval = timedelta(seconds=every)
     due = _EPOCH + (now - _EPOCH) // interval * interval
     row = {"job": job, "due": due, "owner": owner, "attempt": 1, "claimed_until": until, "started_at": now}
-    if connection.execute(insert(connection, job_runs).on_conflict_do_nothing().values(**row)).rowcount == 1:
+    claimed = insert(connection, job_runs).on_conflict_do_nothing().values(**row).returning(job_runs.c.job)
+    if connection.execute(claimed).first() is not None:
         return Run(job, due, owner, 1)
     # It is claimed already: another process came first just now, or it has ended.
     under_way = connection.execute(_under_way(job)).first()
