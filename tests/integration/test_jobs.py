@@ -205,7 +205,9 @@ async def test_a_run_that_was_taken_over_is_cut_off(store: SqlStore, url: str) -
     assert [(row.owner, row.ended_at) for row in runs(url)] == [("thief", None)]
 
 
-async def test_sch_02_a_time_missed_by_much_is_counted_and_one_missed_by_little_is_made_good(store: SqlStore) -> None:
+async def test_sch_02_a_time_missed_by_much_is_counted_and_one_missed_by_little_is_made_good(
+    store: SqlStore, url: str
+) -> None:
     calls = 0
 
     async def work() -> str:
@@ -220,7 +222,7 @@ async def test_sch_02_a_time_missed_by_much_is_counted_and_one_missed_by_little_
         async with working:
             await until(lambda: working.last("end_timestamp_seconds") > 0, 20)  # noqa: B023  (awaited in here)
             assert (working.missed("late"), working.missed("running")) == (late, 0)
-    assert calls == len(await asyncio.to_thread(runs, str(store._engine.url.render_as_string(hide_password=False))))
+    assert calls == len(runs(url))
 
 
 async def test_sch_02_a_time_that_comes_while_the_run_before_goes_on_is_counted(store: SqlStore, url: str) -> None:
