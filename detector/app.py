@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,9 +38,11 @@ from detector.config import Log, Settings
 from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
 from detector.domain.sharing import parse_partitions
-from detector.errors import BusError, StoreError
+from detector.errors import BusError, SettingsError, StoreError
+from detector.jobs.backup import backup, restore_checkpoints
 from detector.jobs.relay import Relay
-from detector.jobs.schedule import schedule
+from detector.jobs.retention import retention
+from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.crowd import Limits
 from detector.pipeline.pairing import Ratio
@@ -50,6 +53,8 @@ from models import KernelBank, RiverBank, ScoringBank, warm
 RECENT_ALERTS = 200
 ENDPOINTS = "endpoints.json"
 DATABASE = "detector.db"
+BACKUP = "backup"
+DAY_SECONDS = 86_400.0
 
 _log = structlog.get_logger()
 
@@ -164,7 +169,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(_warm, plan)
 
         metrics = Metrics()
-        owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        owner = _owner()
         relay = Relay(store, NatsBus(client), owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
@@ -175,9 +180,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         partitions = parse_partitions(settings.partitions, PARTITIONS)
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
-        scheduler = schedule(store)
-        scheduler.start()
-        stack.callback(scheduler.shutdown, wait=False)
+        schedule = Schedule(store, owner, jobs_of(settings, store), metrics)
+        schedule.start()
+        stack.push_async_callback(schedule.stop)
         _background(stack, "relay", relay.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
         http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
@@ -189,6 +194,25 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(_finish, working, stop)
         _log.info("running", nats=nats_url.rpartition("@")[2], http=http.url, owner=owner)
         yield service
+
+
+def jobs_of(settings: Settings, store: SqlStore) -> list[Job]:
+    """List what is done at regular times."""
+    jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    folder = backup_folder(settings)
+    return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
+
+
+def backup_folder(settings: Settings) -> Path | None:
+    """Where checkpoints are copied to: as set, or beside the database that lies below the folder."""
+    if settings.backup.folder is None and not settings.database.url:
+        return settings.folder / BACKUP
+    return settings.backup.folder
+
+
+def _owner() -> str:
+    """Name this process as no other ever was."""
+    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def _warm(plan: Plan) -> None:
@@ -293,6 +317,26 @@ async def list_alerts(settings: Settings, state: str | None, tenant: str | None,
     store = SqlStore.open(database_url(settings))
     try:
         return await store.alerts(state=state, tenant=tenant, limit=limit)
+    finally:
+        await store.close()
+
+
+async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:
+    """Put copies of checkpoints back into the database, made where there is none; by partition, its position now.
+
+    Raises
+    ------
+    DetectorError
+        Where there are no copies, or the database is in use.
+    """
+    folder = folder or backup_folder(settings)
+    if folder is None:
+        raise SettingsError("backup.folder is not set: name the folder of the copies")
+    url = database_url(settings)
+    await asyncio.to_thread(upgrade, url)
+    store = SqlStore.open(url)
+    try:
+        return await restore_checkpoints(store, folder, _owner())
     finally:
         await store.close()
 

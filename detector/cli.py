@@ -206,6 +206,23 @@ def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl
     typer.echo(f"the database is at revision {revision(url)}")
 
 
+@db.command("restore-checkpoints", epilog="Example: detector db restore-checkpoints --from /var/backups/detector")
+def db_restore_checkpoints(
+    source: Annotated[Path | None, typer.Option("--from", help="The copies; none: those of backup.folder.")] = None,
+    file: Config = None,
+    folder: Folder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Put the hourly copies of the checkpoints back. Stop every `run` before; the next reads on from there."""
+    from detector.app import restore
+
+    settings = _load(file, folder, None, database).settings
+    if not settings.database.url:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+    for partition, position in asyncio.run(restore(settings, source)).items():
+        typer.echo(f"partition {partition} is at position {position}")
+
+
 @config.command("check", epilog="Example: DETECTOR_ALERTS__ON=4 detector config check --config detector.toml")
 def config_check(
     file: Config = None, folder: Folder = None, nats: NatsUrl = None, database: DatabaseUrl = None

@@ -88,6 +88,23 @@ class WindowsSection(Section):
     retention_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
 
 
+class Retention(Section):
+    """How long resolved alerts are kept."""
+
+    alerts_days: Annotated[float, Field(ge=1, le=36_500)] = 90.0
+
+
+class Backup(Section):
+    """Where checkpoints are copied to once an hour; without a folder below `folder`, if the database is there too."""
+
+    folder: Path | None = None
+
+    @field_validator("folder")
+    @classmethod
+    def _whole(cls, folder: Path | None) -> Path | None:
+        return folder.expanduser() if folder is not None else None
+
+
 class LimitsSection(Section):
     """Series a partition holds, of one metric of one service and in all."""
 
@@ -151,6 +168,8 @@ class Settings(BaseSettings):
     alerts: Alerts = Alerts()
     windows: WindowsSection = WindowsSection()
     limits: LimitsSection = LimitsSection()
+    retention: Retention = Retention()
+    backup: Backup = Backup()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
     log: Log = Log()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from detector.domain.alert import Alert
@@ -95,8 +96,32 @@ class Effects:
     outbox: tuple[Outgoing, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a scheduled job that we claimed: `due` is the multiple of its interval, in UTC, that it stands for.
+
+    `attempt` grows each time the run is taken over from a process that died.
+    """
+
+    job: str
+    due: datetime
+    owner: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRun:
+    """How a run ended: `detail` is what it did, or the first line of the error. Times are the database's, in UTC."""
+
+    run: Run
+    started_at: datetime
+    ended_at: datetime
+    ok: bool
+    detail: str
+
+
 class Store(Protocol):
-    """Alerts, outbox, ownership and checkpoints in one SQL database.
+    """Alerts, outbox, ownership, checkpoints and runs of jobs in one SQL database.
 
     Every method raises `StoreError` (with the remedy) where the database can't be reached, and `Fenced`
     where owner or epoch are no longer ours; after either, nothing of that call was written. Only where the connection
@@ -144,6 +169,21 @@ class Store(Protocol):
 
     async def prune_alerts(self, older_than: float, limit: int) -> int:
         """Delete resolved alerts of days more than `older_than` seconds ago, about `limit`; returns how many went."""
+
+    async def claim_run(self, job: str, every: float, owner: str, ttl: float) -> Run | float:
+        """Take the run of `job` that is due for `ttl` seconds, or tell in how many seconds to ask again."""
+
+    async def prolong_run(self, run: Run, ttl: float) -> bool:
+        """Keep it for `ttl` seconds from now; returns whether it is still ours."""
+
+    async def end_run(self, run: Run, ok: bool, detail: str) -> bool:
+        """Record how it ended; returns whether it was still ours, otherwise nothing is recorded."""
+
+    async def last_run(self, job: str, well: bool = False) -> EndedRun | None:
+        """Find the latest run of `job` that ended, or the latest that ended well."""
+
+    async def prune_runs(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` runs that were due more than `older_than` seconds ago; returns how many went."""
 
     async def alerts(
         self,

@@ -102,16 +102,12 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         cold and by replay of the stream.
     """
     state = PartitionState(plan)
-    try:
-        envelope = msgspec.msgpack.decode(blob, type=Envelope)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise CheckpointError(f"not a checkpoint, or cut off: {error}") from None
+    envelope = _open(blob)
     if envelope.codec != CODEC or envelope.schema != schema(state):
         raise CheckpointError(
             f"written by version {envelope.version} with layout {envelope.schema!r}, this is {schema(state)!r}"
         )
-    if zlib.crc32(envelope.body) != envelope.crc:
-        raise CheckpointError("its checksum does not fit: damaged where it was stored")
+    _check(envelope)
     try:
         body = msgspec.msgpack.decode(envelope.body, type=Body)
         state.directory.load(body.roster)
@@ -126,6 +122,29 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
     state.findings, state.missing, state.halves = body.findings, body.missing, body.halves
     state.counts = Counter(body.counts)
     return state
+
+
+def verify(blob: bytes) -> None:
+    """Tell whether a checkpoint is whole, whatever its layout; of the cost of reading it once.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged or cut off.
+    """
+    _check(_open(blob))
+
+
+def _open(blob: bytes) -> Envelope:
+    try:
+        return msgspec.msgpack.decode(blob, type=Envelope)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CheckpointError(f"not a checkpoint, or cut off: {error}") from None
+
+
+def _check(envelope: Envelope) -> None:
+    if zlib.crc32(envelope.body) != envelope.crc:
+        raise CheckpointError("its checksum does not fit: damaged where it was stored")
 
 
 def _rows(state: PartitionState) -> list[np.ndarray]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from detector.ports import EndedRun
+
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+JOB_RESULTS = ("ok", "failed")
+MISSED = ("late", "running", "database")
+"""Why a job was not run when it was due: too late, the run before was under way here, no database."""
 MOST_PRODUCERS = 1000
 """Services whose clock skew is shown; of more the rest is left out."""
 
@@ -70,6 +75,25 @@ class Metrics:
             "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r
         )
         self.broker = Gauge("detector_broker_events", "Disconnects, slow consumers and errors", ["kind"], registry=r)
+        self.job_runs = Counter(
+            "detector_job_runs", "Runs of jobs in this process, by result", ["job", "result"], registry=r
+        )
+        self.jobs_missed = Counter(
+            "detector_job_missed", "Runs of jobs this process missed, by reason", ["job", "reason"], registry=r
+        )
+        self.job_ended = Gauge(
+            "detector_job_last_end_timestamp_seconds", "End of the last run in any process", ["job"], registry=r
+        )
+        self.job_succeeded = Gauge(
+            "detector_job_last_success_timestamp_seconds",
+            "End of the last run in any process that went well",
+            ["job"],
+            registry=r,
+        )
+        self.job_seconds = Gauge(
+            "detector_job_last_duration_seconds", "Length of the last run in any process", ["job"], registry=r
+        )
+        self.job_ok = Gauge("detector_job_last_ok", "Whether the last run went well: 1 or 0", ["job"], registry=r)
         self._producers: set[tuple[str, str]] = set()
 
     def forget_partition(self, number: int) -> None:
@@ -78,6 +102,22 @@ class Metrics:
             self.position.remove(number, kind)
         for gauge in (self.pending, self.silence, self.lag):
             gauge.remove(number)
+
+    def know_job(self, name: str) -> None:
+        """Show the counters of a job before there is anything to count."""
+        for result in JOB_RESULTS:
+            self.job_runs.labels(name, result)
+        for reason in MISSED:
+            self.jobs_missed.labels(name, reason)
+
+    def show_job(self, name: str, last: EndedRun | None, well: EndedRun | None) -> None:
+        """Show the last run of a job, and the last that went well, as far as there are any."""
+        if last is not None:
+            self.job_ended.labels(name).set(last.ended_at.timestamp())
+            self.job_seconds.labels(name).set((last.ended_at - last.started_at).total_seconds())
+            self.job_ok.labels(name).set(last.ok)
+        if well is not None:
+            self.job_succeeded.labels(name).set(well.ended_at.timestamp())
 
     def show_skew(self, tenant: str, service: str, seconds: float) -> None:
         """Show how far behind or ahead the newest batch of a service is."""

@@ -10,10 +10,10 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership
+from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership, runs
 from detector.adapters.sql.engine import READERS, connect, remedied
 from detector.domain.alert import Alert
-from detector.ports import Attendance, Effects, Lease, Outgoing
+from detector.ports import Attendance, Effects, EndedRun, Lease, Outgoing, Run
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,6 +179,45 @@ class SqlStore:
         while (dropped := await self._write(days.drop_oldest, older_than)) is not None:
             gone += dropped
         return gone + await self._write(alerts.prune, older_than, limit)
+
+    async def claim_run(self, job: str, every: float, owner: str, ttl: float) -> Run | float:
+        """Take the run of `job` that is due, for `ttl` seconds of the database's clock.
+
+        Due is the latest multiple of `every` seconds since 1970 in UTC. Each is claimed once, and two runs of a job
+        never overlap: while one is claimed and not ended, nobody gets another. One whose claim ran out, because its
+        process died, is given away again before all others; after `runs.MOST_ATTEMPTS` it is recorded as failed.
+
+        Parameters
+        ----------
+        job : str
+        every : float
+            Seconds, at least a millisecond; the same in all processes.
+        owner : str
+            Unique to one process.
+        ttl : float
+
+        Returns
+        -------
+        Run or float
+            The run that is ours now; or the seconds until the claim of the one under way ends, or the next is due.
+        """
+        return await self._write(runs.claim, job, every, owner, ttl)
+
+    async def prolong_run(self, run: Run, ttl: float) -> bool:
+        """Keep it for `ttl` seconds from now; False once another process took it over."""
+        return await self._write(runs.prolong, run, ttl)
+
+    async def end_run(self, run: Run, ok: bool, detail: str) -> bool:
+        """Record how it ended; False, and nothing recorded, once another process took it over."""
+        return await self._write(runs.end, run, ok, detail)
+
+    async def last_run(self, job: str, well: bool = False) -> EndedRun | None:
+        """Find the latest run of `job` that ended, or with `well` the latest that ended well."""
+        return await self._read(runs.last, job, well)
+
+    async def prune_runs(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` ended runs that were due more than `older_than` seconds ago; returns how many went."""
+        return await self._write(runs.prune, older_than, limit)
 
     async def alerts(
         self,

@@ -6,7 +6,7 @@ to lose. Times of bookkeeping (leases, rows stored or published) are instants of
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, text
 
 from detector.adapters.sql.columns import Json, Reading, UtcDateTime
 
@@ -106,4 +106,20 @@ outbox = Table(
     # serves the unpublished (NULL) in order, their count, and the oldest published to prune
     Index(None, "published_at", "sequence"),
     sqlite_autoincrement=True,
+)
+
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("job", String, primary_key=True),
+    Column("due", UtcDateTime, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("claimed_until", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),  # NULL: under way, or its process died
+    Column("ok", Boolean),
+    Column("detail", String),
+    # of each job one run at a time, whoever claims what at the same moment
+    Index(None, "job", unique=True, sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL")),
 )
