@@ -47,6 +47,8 @@ from detector.pipeline.step import step
 from models import KernelBank, RiverBank, ScoringBank, warm
 
 RECENT_ALERTS = 200
+RESTART_SECONDS = 30.0
+"""Between two restarts of a broker that stores nothing."""
 ENDPOINTS = "endpoints.json"
 DATABASE = "detector.db"
 
@@ -178,6 +180,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         stack.callback(scheduler.shutdown, wait=False)
         _background(stack, "relay", relay.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
+        if embedded is not None:
+            _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
         http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
         http.start()
         stack.push_async_callback(http.stop)
@@ -236,6 +240,16 @@ async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
         for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
             metrics.broker.labels(kind).set(getattr(counts, kind))
         await asyncio.sleep(1.0)
+
+
+async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:
+    """Start the broker again where it stores nothing though there is room: once its disk was full it stays so."""
+    while True:
+        await asyncio.sleep(1.0)
+        if worker.unstored() and broker.has_room():
+            _log.error("the broker stores nothing and is started again", log=str(broker.log_file))
+            broker.restart()
+            await asyncio.sleep(RESTART_SECONDS)
 
 
 def _maker(name: str, parameters: dict[str, Any]) -> Callable[[], ScoringBank]:
