@@ -74,7 +74,7 @@ async def test_utc_is_stored_and_shown_in_a_zone_with_daylight_saving(tmp_path: 
 
 
 @pytest.mark.soak
-async def test_lab_01_lab_02_20000_label_values_stay_in_memory_are_counted_and_old_series_scored(tmp_path: Path) -> None:
+async def test_lab_01_lab_02_20000_label_values_are_bounded_and_counted_and_old_series_scored(tmp_path: Path) -> None:
     limits = {"DETECTOR_LIMITS__SERIES_PER_METRIC": str(LIMIT)}
     service = DetectorProcess(tmp_path / "service", environment=limits)
     await service.start()
