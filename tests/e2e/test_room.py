@@ -40,15 +40,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Take all the room there is, to the last byte."""
+    """Take all the room there is, to the last byte, also what its logs would have in their last pages."""
     ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        for size in (2**20, 4096, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
+    for path in (ballast, *disk.glob("**/*.log")):
+        with path.open("ab", buffering=0) as file:
+            for size in (2**20, 4096, 1):
+                try:
+                    while True:
+                        file.write(b"\n" * size)
+                except OSError:
+                    continue
     return ballast
 
 
@@ -114,12 +115,18 @@ async def test_a_full_disk_under_sqlite_is_named_and_costs_nothing_once_there_is
             await service.kill()
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["broker", "broker, database and log"])
 async def test_a_full_disk_under_the_embedded_broker_is_named_and_it_goes_on_once_there_is_room(
-    tmp_path: Path, disk: Path
+    tmp_path: Path, disk: Path, whole: bool
 ) -> None:
     begin = int(time.time() * 1000 - 3_600_000) // STEP_MS * STEP_MS
-    database = f"sqlite:///{tmp_path / 'detector.db'}"
-    service = DetectorProcess(disk / "service", "--database", database)
+    folder = disk / "service"
+    if not whole:
+        folder = tmp_path / "service"
+        folder.mkdir()
+        (disk / "nats").mkdir()
+        (folder / "nats").symlink_to(disk / "nats")
+    service = DetectorProcess(folder)
     await service.start()
     client = await connect(service.nats)
     try:
@@ -127,7 +134,8 @@ async def test_a_full_disk_under_the_embedded_broker_is_named_and_it_goes_on_onc
         await come_to(service, client, WINDOWS, 1)
         ballast = fill(disk)
         sending = asyncio.create_task(publish(client, begin, range(WINDOWS, 2 * WINDOWS)))
-        await until(lambda: faults(service, "stores nothing"), 60, lambda: service.log[-3000:])
+        told = "free some space on its disk" if whole else "stores nothing"
+        await until(lambda: faults(service, told), 60, lambda: service.log[-3000:])
         ballast.unlink()
         await sending
         await come_to(service, client, 2 * WINDOWS, 2)
