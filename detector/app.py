@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -51,6 +52,8 @@ from detector.pipeline.step import step
 from models import KernelBank, RiverBank, ScoringBank, warm
 
 RECENT_ALERTS = 200
+RESTART_SECONDS = 30.0
+"""Between two restarts of a broker that stores nothing."""
 ENDPOINTS = "endpoints.json"
 DATABASE = "detector.db"
 BACKUP = "backup"
@@ -95,9 +98,20 @@ def set_up_logs(settings: Log) -> None:
             *([console] if people else renderers),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Logger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+class _Logger(structlog.PrintLogger):
+    """Loses lines that can't be written, on a full disk say: the work goes on without them."""
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class Service:
@@ -185,6 +199,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         stack.push_async_callback(schedule.stop)
         _background(stack, "relay", relay.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
+        if embedded is not None:
+            _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
         http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
         http.start()
         stack.push_async_callback(http.stop)
@@ -262,6 +278,16 @@ async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
         for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
             metrics.broker.labels(kind).set(getattr(counts, kind))
         await asyncio.sleep(1.0)
+
+
+async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:
+    """Start the broker again where it stores nothing though there is room: once its disk was full it stays so."""
+    while True:
+        await asyncio.sleep(1.0)
+        if worker.unstored() and broker.has_room():
+            _log.error("the broker stores nothing and is started again", log=str(broker.log_file))
+            broker.restart()
+            await asyncio.sleep(RESTART_SECONDS)
 
 
 def _maker(name: str, parameters: dict[str, Any]) -> Callable[[], ScoringBank]:

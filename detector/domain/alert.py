@@ -40,7 +40,8 @@ class Alert:
     severity, fired_severity : Severity
         Of now, and of the firing; the latter stands in the subject and never changes.
     score, surprise, observed, expected, lower, upper : float
-        Of the strangest window so far; (lower, upper) is the 99 % interval of the expected value.
+        Of the strangest window so far; (lower, upper) is the 99 % interval of the expected value,
+        at zero or above for a signal that was never negative.
     started_at : int
         Start of the first window of the finding.
     window_start, window_end : int

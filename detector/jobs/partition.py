@@ -64,6 +64,8 @@ class Partition:
         `checkpoint_seq`.
     checkpoint_due, heard : float
         Monotonic seconds: when to save next, when the last message came.
+    ticked : float
+        Monotonic seconds of the first tick that has not come back, 0 for none.
     begun : bool
         Whether a message was applied here that no owner before has committed.
     """
@@ -78,6 +80,7 @@ class Partition:
         self.saved = lease.checkpoint_seq
         self.checkpoint_due = 0.0
         self.heard = 0.0
+        self.ticked = 0.0
         self.begun = False
 
     @property
@@ -88,6 +91,10 @@ class Partition:
     def silence(self, now: float) -> float:
         """Seconds since the broker was last heard, at monotonic time `now`; 0 where messages wait here."""
         return 0.0 if self.reader.buffered else now - self.reader.last_heard
+
+    def unstored(self, now: float) -> float:
+        """Seconds, at monotonic time `now`, for which the broker stored nothing of what was sent; 0 where it does."""
+        return now - self.ticked if self.ticked and not self.reader.buffered else 0.0
 
     def take(self, limit: int) -> list[Message]:
         """Take what has arrived; starts positions anew where the stream is another one now."""

@@ -135,7 +135,18 @@ class Worker:
         if silent:
             numbers = show_partitions(silent)
             found["consumer"] = f"partitions {numbers} have heard nothing from the broker for {SILENT_SECONDS:g} s"
+        unstored = self.unstored()
+        if unstored:
+            found["stream"] = (
+                f"the broker stores nothing for partitions {show_partitions(unstored)}: what was sent "
+                f"{SILENT_SECONDS:g} s ago has not come back; look at its log and at the room on its disk"
+            )
         return found
+
+    def unstored(self) -> list[int]:
+        """Partitions whose ticks have not come back for `SILENT_SECONDS`."""
+        now = time.monotonic()
+        return [p.number for p in self.ownership.held.values() if p.unstored(now) > SILENT_SECONDS]
 
     async def _wait(self, stopping: asyncio.Task[bool]) -> None:
         arrival = asyncio.create_task(self._arrived.wait())
@@ -162,7 +173,7 @@ class Worker:
             await self._commit(list(zip((p for p, _ in taken), applied, strict=True)), now)
             self._unwritten = []
             for partition, _ in taken:
-                partition.heard = now
+                partition.heard, partition.ticked = now, 0.0
             self._say_begun([partition for partition, _ in taken])
         await self._tick(partitions, now)
         await self._saver.begin(partitions, now)
@@ -234,6 +245,7 @@ class Worker:
                 partition.heard = now
                 with contextlib.suppress(BusError):  # no tick is missed: the next one carries its time
                     await self._bus.tick(partition.number)
+                    partition.ticked = partition.ticked or now
 
     async def _keep_leases(self) -> None:
         while True:

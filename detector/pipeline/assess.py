@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from detector.pipeline.state import PartitionState
+from detector.pipeline.tables import Table
 from models import SCORE
+from models.compiled import jit
 
 MARKS = ("", "firing", "open", "resolved")
 FIRING, OPEN, RESOLVED = 1, 2, 3
@@ -50,7 +52,7 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
         Changed: models.
     closed : CLOSED[m]
         In the order in which they closed. Every signal sees its windows one by one, each scored by what was
-        learned before it.
+        learned before it. What was never below zero is expected at zero or above.
 
     Returns
     -------
@@ -60,6 +62,7 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
     rows = state.directory.signal_of[closed["series"], closed["statistic"]].astype(np.int64)
     windows = {name: np.ascontiguousarray(closed[name]) for name in ("head", "start", "value", "variance")}
     score, before = _observe(state, rows, windows)
+    _keep_at_zero(state.directory.series, closed, score)
     state.counts["learned"] += len(rows)
     return Scored(
         signal=rows,
@@ -88,6 +91,19 @@ def _observe(
             score[mine], kept = bank.observe(rows[mine], x[mine], t_ms[mine], variance[mine], on)
             before.update({int(mine[i]): evidence for i, evidence in kept.items()})
     return score, before
+
+
+@jit
+def _keep_at_zero(series: Table, closed: Table, score: Table) -> None:
+    """Lift expectations below zero to zero while the signal was never negative: counts, rates, durations."""
+    for i in range(len(closed)):
+        negative, statistic = series[closed[i].series].negative, closed[i].statistic
+        if closed[i].value < 0.0:
+            negative[statistic] = 1
+        if not negative[statistic]:
+            score[i].expected = max(score[i].expected, 0.0)
+            score[i].lower = max(score[i].lower, 0.0)
+            score[i].upper = max(score[i].upper, 0.0)
 
 
 def _equip(state: PartitionState) -> None:

@@ -37,6 +37,7 @@ SERIES = np.dtype(
         ("last_value", "i8"),  # end of the last window that held a value
         ("longest_gap", "i8"),  # windows
         ("windows", "i8"),  # closed with a value
+        ("negative", "u1", len(STATISTICS)),  # 1: this statistic was below zero once
         ("first_source", "i4"),
         ("live", "i4"),
         # open windows, in no order

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,14 @@ from sqlalchemy import text
 from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect
+from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.sql import engine
 from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Alert
+from tests.e2e.service import DetectorProcess
 from tests.waiting import until
 
+Disturb = Callable[[DetectorProcess, EmbeddedServer], Awaitable[None]]
 STEP = 10
 SERIES = 10
 
@@ -74,6 +79,45 @@ async def send(url: str, sent: list[tuple[str, bytes]], lasts: float) -> None:
             if ahead > 0.05:
                 await asyncio.sleep(ahead)
     await client.close()
+
+
+async def replayed(
+    folder: Path,
+    database: str,
+    sent: list[tuple[str, bytes]],
+    lasts: float,
+    disturb: Disturb | None = None,
+) -> Ended:
+    """Send everything through a service, disturbed or not, and wait until it has been worked off."""
+    async with EmbeddedServer(folder / "nats") as broker:
+        service = DetectorProcess(folder / "service", "--nats", broker.url, "--database", database)
+        await service.start()
+        sending = asyncio.create_task(send(broker.url, sent, lasts))
+        try:
+            if disturb is not None:
+                await disturb(service, broker)
+            await sending
+            if not service.alive:
+                await service.start()
+            await until(lambda: _worked_off(service, SERIES * len(sent)), 120, lambda: service.log[-3000:])
+            metrics = await service.metrics()
+            await written(broker.url, database)
+            published = await alerts_stream(broker.url)
+            store = SqlStore.open(database)
+            alerts = {alert.id: alert for alert in await store.alerts(limit=10_000)}
+            await store.close()
+        finally:
+            await service.kill()
+    accepted = metrics['detector_aggregates{result="accepted"}']
+    return Ended(accepted, metrics["detector_windows_learned"], alerts, published)
+
+
+async def _worked_off(service: DetectorProcess, count: int) -> bool:
+    if not (service.folder / "endpoints.json").exists():
+        return False
+    metrics = await service.metrics()
+    accepted = metrics.get('detector_aggregates{result="accepted"}', 0)
+    return accepted >= count and metrics.get("detector_outbox_depth") == 0
 
 
 async def written(broker: str, database: str) -> None:

@@ -23,7 +23,7 @@ class DetectorProcess:
     def __init__(self, folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
         self._arguments = ["run", "--folder", str(folder), "--port", "0", *arguments]
-        self._environment = {**os.environ, **(environment or {})}
+        self.environment = {**os.environ, **(environment or {})}
         self._child: asyncio.subprocess.Process | None = None
 
     @property
@@ -52,7 +52,7 @@ class DetectorProcess:
         (self.folder / "endpoints.json").unlink(missing_ok=True)
         with (self.folder / "service.log").open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
-                *COMMAND, *self._arguments, stdout=log, stderr=log, env=self._environment, start_new_session=True
+                *COMMAND, *self._arguments, stdout=log, stderr=log, env=self.environment, start_new_session=True
             )
         if ready:
             await until(self.is_ready, deadline, lambda: f"detector run is not ready:\n{self.log[-3000:]}")

@@ -50,13 +50,13 @@ def worker(store: SqlStore, client: Client, owner: str) -> Worker:
     return Worker(store, client, PLAN, owner, range(32), Metrics(), lambda _: None)
 
 
-async def publish(client: Client, windows: range) -> None:
+async def publish(client: Client, windows: range, run: str = "") -> None:
     """One message a window, and one that can't be read."""
     async with BatchPublisher(client) as publisher:
         for n in windows:
             body = encode(JSON, "a", T0 + n * 10_000, 10, [{"metric": "m", "value": float(n % 7)}])
-            await publisher.send("replay-x", "shop", body, id=str(n))
-        await publisher.send("replay-x", "shop", b"unreadable", id=f"bad {windows}")
+            await publisher.send("replay-x", "shop", body, id=f"{run}{n}")
+        await publisher.send("replay-x", "shop", b"unreadable", id=f"{run}bad {windows}")
 
 
 async def letters(store: SqlStore) -> int:

@@ -23,6 +23,7 @@ from detector.errors import BusError
 
 MAX_PAYLOAD = 8 * 1024 * 1024
 STORE_BYTES = 4 * 1024**3
+ROOM_BYTES = 2 * MAX_PAYLOAD
 START_SECONDS = 15.0
 STOP_SECONDS = 8.0
 BACKOFF_SECONDS = (0.1, 5.0)
@@ -125,6 +126,15 @@ class EmbeddedServer:
                 self.restarts += 1
             except (BusError, OSError) as error:
                 _log.error("nats-server does not start", reason=str(error))
+
+    def has_room(self) -> bool:
+        """Whether its disk takes more messages."""
+        return shutil.disk_usage(self.folder).free >= ROOM_BYTES
+
+    def restart(self) -> None:
+        """End the server, so that it is started again."""
+        if self._child is not None and self._child.returncode is None:
+            self._child.terminate()
 
     async def stop(self) -> None:
         """End the server (SIGTERM, after 8 s SIGKILL) and give the folder back. May be called twice."""

@@ -111,7 +111,7 @@ async def test_ns_02_a_deleted_stream_is_awaited(
 
 
 @pytest.mark.soak
-async def test_ns_05_a_broker_that_falls_silent_is_asked_again(
+async def test_ns_05_ns_06_a_broker_whose_heartbeats_stop_is_asked_again(
     server: EmbeddedServer, client: Client, read: Read
 ) -> None:
     taken = read()
