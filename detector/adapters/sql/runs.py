@@ -38,6 +38,7 @@ def claim(connection: Connection, job: str, every: float, owner: str, ttl: float
     # It is claimed already: another process came first just now, or it has ended.
     under_way = connection.execute(_under_way(job)).first()
     again: datetime = under_way.claimed_until if under_way is not None else due + interval
+    now = connection.execute(select(database_now())).scalar_one()  # later, if we waited for that other process
     return (again - now).total_seconds()
 
 
