@@ -97,9 +97,13 @@ def test_the_offset_of_an_empty_side_means_nothing(offset: int) -> None:
 
 
 def test_a_stratum_whose_kept_events_stand_for_too_many_is_refused() -> None:
-    strata = [{"seen": 2**53, "count": 1e-300}]
-    one = {"metric": "m", "kind": "histogram", "count": 1e-300, "seen": 1, "strata": strata}
-    assert refusals(beside_good(json.dumps(one)))[0][1] in ("bad_strata", "out_of_range")
+    one_kept: dict[str, Any] = {"seen": 1, "count": 1, "sum": 2.0, "sum_sq": 4.0}
+    one_kept["sketch"] = {"scale": 0, "positive": {"offset": 0, "counts": [1]}}
+    strata = [{"lt": 1.0, "seen": 2**53, "count": 1e-300}, one_kept]
+    one = {"metric": "m", "kind": "histogram", "count": 1, "strata": strata, "seen": 1}
+    assert refusals(beside_good(json.dumps(one))) == [(0, "bad_strata")]
+    strata[0]["count"] = 0
+    assert refusals(beside_good(json.dumps(one))) == []
 
 
 def test_an_instance_of_endless_length_is_refused_with_its_message() -> None:
