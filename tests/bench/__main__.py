@@ -51,7 +51,7 @@ def main() -> None:
     quick = chosen.quick
     size = Size(
         series=chosen.series or (500 if quick else 20_000),
-        history=150,
+        history=100,
         paced=20 if quick else 5,
         window_seconds=0.1 if quick else 2.0,
         seconds=chosen.seconds or (2.0 if quick else 4.0),
