@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
-import logging
 import os
 import signal
 import socket
-import sys
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -35,7 +32,7 @@ from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_stream
 from detector.adapters.nats.subjects import PARTITIONS
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
-from detector.config import Log, Settings
+from detector.config import Settings
 from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
 from detector.domain.sharing import parse_partitions
@@ -81,37 +78,6 @@ def plan_of(settings: Settings) -> Plan:
 def database_url(settings: Settings) -> str:
     """Where alerts and state are kept."""
     return settings.database.url or f"sqlite:///{(settings.folder / DATABASE).absolute()}"
-
-
-def set_up_logs(settings: Log) -> None:
-    """Log to standard error: for people on a terminal, as JSON elsewhere or where asked for."""
-    people = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
-    # Tracebacks are plain text: a pretty one would show local variables, and what secrets they hold.
-    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    level = getattr(logging, settings.level.upper())
-    logging.basicConfig(stream=sys.stderr, level=max(level, logging.WARNING), format="%(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([console] if people else renderers),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Logger(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-
-
-class _Logger(structlog.PrintLogger):
-    """Loses lines that can't be written, on a full disk say: the work goes on without them."""
-
-    def msg(self, message: str) -> None:
-        with contextlib.suppress(OSError):
-            super().msg(message)
-
-    log = debug = info = warn = warning = msg
-    fatal = failure = err = error = critical = exception = msg
 
 
 class Service:

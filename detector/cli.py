@@ -98,11 +98,12 @@ def run(
     Several processes with the same broker and database share the 32 partitions evenly; when one ends, the
     others take over.
     """
-    from detector.app import serve, set_up_logs
+    from detector.adapters.terminal.logs import set_up_logs
+    from detector.app import serve
 
     flags = {"http.host": host, "http.port": port, "partitions": partitions}
     loaded = _load(file, folder, nats, database, flags)
-    set_up_logs(loaded.settings.log)
+    set_up_logs(loaded.settings.log.level, loaded.settings.log.format)
     _run(serve(loaded.settings))
 
 
@@ -116,11 +117,12 @@ def collect(
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a window.")] = 1.0,
 ) -> None:
     """Publish the metrics of this machine until Ctrl-C."""
-    from detector.app import broker_url, credentials, set_up_logs
+    from detector.adapters.terminal.logs import set_up_logs
+    from detector.app import broker_url, credentials
     from detector.collector.collect import collect_host
 
     settings = _load(file, folder, nats).settings
-    set_up_logs(settings.log)
+    set_up_logs(settings.log.level, settings.log.format)
     _run(collect_host(broker_url(settings), credentials(settings), tenant, service, seconds))
 
 

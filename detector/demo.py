@@ -18,7 +18,8 @@ from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.terminal.live import Snapshot, line, render
-from detector.app import Service, running, set_up_logs
+from detector.adapters.terminal.logs import set_up_logs
+from detector.app import Service, running
 from detector.collector.collect import collect
 from detector.collector.host import read_host
 from detector.collector.shop import TENANT, Incident, Shop
@@ -62,7 +63,7 @@ async def demonstrate(seconds: float | None, folder: Path | None) -> None:
             "log.level": "error",
         }
         settings = load(None, flags).settings
-        set_up_logs(settings.log)
+        set_up_logs(settings.log.level, settings.log.format)
         async with running(settings) as service:
             scene = Scene()
             acting = asyncio.create_task(_act(service, scene))

@@ -55,7 +55,7 @@ class Instruments:
         self._shown = numbers
         self.totals = totals
         self.series = sum(len(p.state.directory) for p in held)
-        self.signals = sum(p.state.directory.watched for p in held)
+        self.signals = sum(p.state.directory.signals.watched for p in held)
         for name in RESULT_NAMES:
             m.aggregates.labels(name).set(totals[name])
         for name, count in totals.items():

@@ -59,7 +59,7 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
     Scored
     """
     _equip(state)
-    rows = state.directory.signal_of[closed["series"], closed["statistic"]].astype(np.int64)
+    rows = state.directory.signals.of[closed["series"], closed["statistic"]].astype(np.int64)
     windows = {name: np.ascontiguousarray(closed[name]) for name in ("head", "start", "value", "variance")}
     score, before = _observe(state, rows, windows)
     _keep_at_zero(state.directory.series, closed, score)
@@ -109,7 +109,7 @@ def _keep_at_zero(series: Table, closed: Table, score: Table) -> None:
 def _equip(state: PartitionState) -> None:
     """Give every new signal a model."""
     directory = state.directory
-    for signal, series in directory.fresh:
+    for signal, series in directory.signals.fresh:
         named = directory.names[series]
         if named is None:
             continue
@@ -117,4 +117,4 @@ def _equip(state: PartitionState) -> None:
         state.bank_of.extend([0] * (signal + 1 - len(state.bank_of)))
         state.bank_of[signal] = index
         state.banks[index].add(signal, int(directory.series[series]["step"]))
-    directory.fresh.clear()
+    directory.signals.fresh.clear()

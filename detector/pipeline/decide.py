@@ -140,7 +140,7 @@ def resolve(alert: Alert, start: int, end: int) -> Alert:
 
 
 def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, row: int, position: int) -> Alert:
-    signal = state.directory.signal(number)
+    signal = state.directory.signals.used(number)
     start = int(scored.start[row])
     severity = severity_of(float(scored.score["surprise"][row]), state.plan.levels.critical)
     evidence = _evidence(state, number, finding, scored, row, position)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from detector.domain.aggregate import Kind
-from detector.domain.series import Series, Signal, canonical_labels
+from detector.domain.series import Series, canonical_labels
 from detector.errors import Undecodable
 from detector.pipeline.blocks import BlockMemory
 from detector.pipeline.crowd import Crowd, Limits
 from detector.pipeline.pairing import Pairing, Ratio
 from detector.pipeline.roster import Roster
+from detector.pipeline.signals import Signals
 from detector.pipeline.spreads import compacted, give_back, no_spreads, spreads_from
 from detector.pipeline.tables import (
     ERROR_RATIO,
@@ -63,12 +63,7 @@ class Directory:
         Distributions of open windows.
     names : list of Series or None
         By row of `series`.
-    signals : list of Signal or None
-        By signal, the row of its model.
-    signal_of : int32[..., len(STATISTICS)]
-        Signal of each statistic of each series, -1 for none.
-    fresh : list of (int, int)
-        Signals, with the row of their series, that have no model yet; whoever gives them one clears the list.
+    signals : Signals
     blocks : BlockMemory
         The look-up of whole blocks.
     pairing : Pairing
@@ -84,9 +79,7 @@ class Directory:
         self.spreads = no_spreads()
         self.names: list[Series | None] = []
         self.instances: list[str] = []
-        self.signals: list[Signal | None] = []
-        self.signal_of: npt.NDArray[np.int32] = np.zeros((0, len(STATISTICS)), np.int32)
-        self.fresh: list[tuple[int, int]] = []
+        self.signals = Signals()
         self._service_rows: dict[tuple[str, str], int] = {}
         self._series_rows: dict[tuple[int, str, tuple[tuple[str, str], ...]], int] = {}
         self._source_rows: dict[tuple[int, str], int] = {}
@@ -95,17 +88,11 @@ class Directory:
         self.blocks = BlockMemory(LABEL_BYTES * limits.series)
         self._free_series: list[int] = []
         self._free_sources: list[int] = []
-        self._free_signals: list[int] = []
         self.pairing = Pairing(ratios)
         self._crowd = Crowd(limits)
 
     def __len__(self) -> int:
         return len(self._series_rows)
-
-    @property
-    def watched(self) -> int:
-        """Signals in use."""
-        return len(self.signals) - len(self._free_signals)
 
     def service(self, tenant: str, service: str) -> int:
         """Row of a service.
@@ -198,17 +185,6 @@ class Directory:
                 if departed[source]:
                     self._drop_source(int(row), source)
 
-    def signal(self, number: int) -> Signal:
-        """Return a signal in use."""
-        signal = self.signals[number]
-        if signal is None:
-            raise KeyError(f"signal {number} is not in use")
-        return signal
-
-    def signals_of(self, row: int) -> list[int]:
-        """Signals of a series."""
-        return [int(signal) for signal in self.signal_of[row] if signal >= 0]
-
     def row_of(self, series: Series) -> int:
         """Row of a known series."""
         return self._series_rows[self._service_rows[series.tenant, series.service], series.metric, series.labels]
@@ -220,29 +196,28 @@ class Directory:
         return Roster(
             services=self.services,
             names=self.names,
-            signals=self.signals,
+            signals=self.signals.named,
             instances=self.instances,
             series=series.tobytes(),
             sources=self.sources[:sources].tobytes(),
             spreads=tuple(table.tobytes() for table in spreads),
-            signal_of=self.signal_of[:used].tobytes(),
+            signal_of=self.signals.of[:used].tobytes(),
             free_series=self._free_series,
             free_sources=self._free_sources,
-            free_signals=self._free_signals,
+            free_signals=self.signals.free,
             came=list(self._crowd.all),
-            fresh=self.fresh,
+            fresh=self.signals.fresh,
         )
 
     def load(self, roster: Roster) -> None:
         """Become what `roster` was made from. Raises ValueError where its tables have another layout."""
-        self.services, self.names, self.signals = roster.services, roster.names, roster.signals
-        self.instances, self.fresh = roster.instances, roster.fresh
+        self.services, self.names, self.instances = roster.services, roster.names, roster.instances
         self.series = np.frombuffer(roster.series, SERIES).copy()
         self.sources = np.frombuffer(roster.sources, SOURCE).copy()
         self.spreads = spreads_from(roster.spreads)
-        self.signal_of = np.frombuffer(roster.signal_of, np.int32).reshape(-1, len(STATISTICS)).copy()
+        watched = np.frombuffer(roster.signal_of, np.int32).reshape(-1, len(STATISTICS)).copy()
+        self.signals = Signals(roster.signals, watched, roster.fresh, roster.free_signals)
         self._free_series, self._free_sources = roster.free_series, roster.free_sources
-        self._free_signals = roster.free_signals
         self._service_rows = {key: row for row, key in enumerate(self.services)}
         for row in roster.came:
             named = self.names[row]
@@ -273,9 +248,7 @@ class Directory:
             raise Undecodable("too_many_series", f"of {metric}; does a label hold an id?")
         row = self._free_series.pop() if self._free_series else len(self.names)
         self.series = grown(self.series, row + 1)
-        if row >= len(self.signal_of):
-            more = np.full((len(self.series) - len(self.signal_of), len(STATISTICS)), -1, np.int32)
-            self.signal_of = np.concatenate([self.signal_of, more])
+        self.signals.make_room(len(self.series))
         tenant, name = self.services[service]
         named = Series(tenant, name, metric, pairs)
         self.names[row : row + 1] = [named]
@@ -286,7 +259,7 @@ class Directory:
         step = window if replayed else window * min(MOST_PER_STEP, max(1, -(-self.min_step // window)))
         start_series(self.series, row, service, int(kind), replayed, step, start - start % step)
         for statistic in STATISTICS_OF[kind]:
-            self._add_signal(row, statistic, _unit(unit, kind, statistic))
+            self.signals.watch(row, named, statistic, _unit(unit, kind, statistic))
         return row
 
     def _pair(
@@ -318,18 +291,9 @@ class Directory:
     def watch_errors(self, source: int) -> None:
         """Give the series of a source the signal of its error ratio, where it has none yet."""
         row = int(self.sources[source]["series"])
-        if self.signal_of[row, ERROR_RATIO] < 0 and self.series[row]["kind"] == Kind.HISTOGRAM:
-            self._add_signal(row, ERROR_RATIO, "1")
-
-    def _add_signal(self, row: int, statistic: int, unit: str) -> None:
         named = self.names[row]
-        if named is None:
-            raise KeyError(f"series {row} is not in use")
-        signal = Signal(named, STATISTICS[statistic], unit)
-        number = self._free_signals.pop() if self._free_signals else len(self.signals)
-        self.signals[number : number + 1] = [signal]
-        self.fresh.append((number, row))
-        self.signal_of[row, statistic] = number
+        if named is not None and self.signals.of[row, ERROR_RATIO] < 0 and self.series[row]["kind"] == Kind.HISTOGRAM:
+            self.signals.watch(row, named, ERROR_RATIO, "1")
 
     def _add_source(self, row: int, instance: str) -> int:
         if len(self._source_rows) >= self.limits.sources:
@@ -369,10 +333,7 @@ class Directory:
         service = int(self.series[row]["service"])
         for source in self._sources_of(row):
             self._drop_source(row, source)
-        for signal in self.signals_of(row):
-            self.signals[signal] = None
-            self._free_signals.append(signal)
-        self.signal_of[row] = -1
+        self.signals.forget(row)
         state = self.series[row]
         for spread in state["spread"][: state["open"]]:
             if spread >= 0:

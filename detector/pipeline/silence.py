@@ -69,7 +69,7 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
     directory = state.directory
     for row in directory.crowded():
         open_alerts = [state.missing.pop(row, None)]
-        for signal in directory.signals_of(row):
+        for signal in directory.signals.of_series(row):
             finding = state.findings.pop(signal, None)
             open_alerts.append(finding.alert if finding else None)
         end = int(directory.series[row]["closed_until"])
@@ -85,7 +85,7 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
 
 def _missing(state: PartitionState, row: int, position: int) -> Alert:
     directory = state.directory
-    signal = directory.signal(directory.signals_of(row)[0])
+    signal = directory.signals.used(directory.signals.of_series(row)[0])
     last = int(directory.series[row]["last_value"])
     return Alert(
         id=alert_id(signal, MODEL, last),

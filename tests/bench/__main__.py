@@ -9,8 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from detector.app import set_up_logs
-from detector.config import Log
+from detector.adapters.terminal.logs import set_up_logs
 from tests.bench.contest import CONTESTANTS, Figures, Size, compete
 from tests.bench.endurance import Course, endure
 from tests.bench.report import (
@@ -62,7 +61,7 @@ def main() -> None:
         rate=1_000 if quick else 50_000,
         minutes=0.1 if quick and chosen.minutes is None else chosen.minutes or 10.0,
     )
-    set_up_logs(Log(level="warning"))
+    set_up_logs("warning", "auto")
     if chosen.only != "endurance":
         results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
         (print_markdown if chosen.markdown else print_table)(results)

@@ -7,7 +7,8 @@ import asyncio
 from pathlib import Path
 
 from detector.adapters.formats import checkpoints
-from detector.app import Service, running, set_up_logs
+from detector.adapters.terminal.logs import set_up_logs
+from detector.app import Service, running
 from detector.config import load
 from tests.bench.answers import answer
 
@@ -21,7 +22,7 @@ async def serve(nats_url: str, folder: Path) -> None:
         "log.level": "warning",
     }
     settings = load(flags=flags, environment={}).settings
-    set_up_logs(settings.log)
+    set_up_logs(settings.log.level, settings.log.format)
     async with running(settings) as service:
         await answer(
             {
@@ -38,8 +39,8 @@ def _applied(service: Service) -> int:
 
 def _state_bytes(service: Service) -> float:
     """Bytes of a checkpoint, a signal."""
-    states = [held.state for held in service.worker.ownership.held.values() if held.state.directory.watched]
-    return sum(len(checkpoints.encode(state)) for state in states) / sum(s.directory.watched for s in states)
+    states = [held.state for held in service.worker.ownership.held.values() if held.state.directory.signals.watched]
+    return sum(len(checkpoints.encode(state)) for state in states) / sum(s.directory.signals.watched for s in states)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class Refinery:
         assert len(directory.instances) <= LIMITS.sources
         assert len(directory.services) <= LIMITS.series
         assert len(directory.signals) <= 4 * 2 * LIMITS.series
-        assert len(state.findings) <= directory.watched
+        assert len(state.findings) <= directory.signals.watched
         assert len(state.missing) <= len(directory)
         assert directory.blocks.held <= LABEL_BYTES * LIMITS.series
         assert len(directory.spreads.spreads) <= 2 * OPEN_WINDOWS * 2 * LIMITS.series + 4096

@@ -186,7 +186,7 @@ def test_order_of_labels_and_empty_ones_mean_nothing(labels: dict[str, str], dat
         )
     )
     assert len(run.state.directory) == 1
-    assert run.starts(f"{run.state.directory.signal(0)}") == [0, 1, 2, 3]
+    assert run.starts(f"{run.state.directory.signals.used(0)}") == [0, 1, 2, 3]
 
 
 @st.composite

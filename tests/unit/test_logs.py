@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from detector.app import set_up_logs
-from detector.config import Log
+from detector.adapters.terminal.logs import set_up_logs
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -17,7 +16,7 @@ def test_a_log_on_a_full_disk_costs_its_lines_only(monkeypatch: pytest.MonkeyPat
     full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115  closing it would raise what it holds back
     monkeypatch.setattr(sys, "stderr", full)
     try:
-        set_up_logs(Log())
+        set_up_logs("info", "auto")
         log = structlog.get_logger()
         log.error("lost")
         log.warning("lost too", partition=3)

@@ -149,7 +149,7 @@ def _check(envelope: Envelope) -> None:
 
 def _rows(state: PartitionState) -> list[np.ndarray]:
     """Signals of each bank."""
-    fresh = {signal for signal, _ in state.directory.fresh}
+    fresh = {signal for signal, _ in state.directory.signals.fresh}
     used = [signal for signal, named in enumerate(state.directory.signals) if named is not None and signal not in fresh]
     bank_of = np.array([state.bank_of[signal] for signal in used], np.int64)
     return [np.array(used, np.int64)[bank_of == index] for index in range(len(state.banks))]
@@ -159,7 +159,7 @@ def _adopt(state: PartitionState) -> None:
     """Give a signal a cold model where the settings name another one for its metric now."""
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
-            series = state.directory.signal(signal).series
+            series = state.directory.signals.used(signal).series
             bank = state.bank_for(series.metric)
             if bank != index:
                 state.banks[bank].add(signal, int(state.directory.series[state.directory.row_of(series)]["step"]))
