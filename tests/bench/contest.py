@@ -117,7 +117,7 @@ def columns(feed: Feed, window: int) -> list[Outgoing]:
 
 CONTESTANTS = (
     Contestant("River Gaussian", "gaussian", _one_by_one, 2_000, 1.0, 10_000),
-    Contestant("River trees", "trees", _one_by_one, 2_000, 0.05, 100),
+    Contestant("River trees", "trees", _one_by_one, 2_000, 0.025, 100),
     Contestant("Detector JSON", "", _batched(JSON), 100_000, 1.0, 20_000),
     Contestant("Detector MessagePack", "", _batched(MSGPACK), 100_000, 1.0, 20_000),
     Contestant("Detector columns", "", columns, 100_000, 1.0, 20_000),
