@@ -70,6 +70,8 @@ class Distributions:
 
 def joined(parts: Sequence[Distributions]) -> Distributions:
     """Return that of all aggregates, in order."""
+    if not any(len(part.pieces) for part in parts):
+        return Distributions.none(sum(len(part.first) for part in parts))
     moved = []
     pieces = buckets = bounds = 0
     for part in parts:
