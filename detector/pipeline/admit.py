@@ -12,7 +12,7 @@ from detector.errors import Undecodable
 from detector.pipeline.directory import REPLAY_PREFIX
 from detector.pipeline.spreads import Pieces, with_room
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS
+from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS, OPEN_WINDOWS
 from detector.pipeline.windows import REFUSALS, Columns, advance
 
 FUTURE = 600_000
@@ -80,8 +80,8 @@ def admit(state: PartitionState, arrivals: Arrivals, first: int, last: int, move
     distributions = arrivals.distributions.chosen(mine)
     parts = Pieces(*(frozen(getattr(distributions, name)) for name in Pieces._fields))
     directory.spreads = with_room(directory.spreads, 2 * int(np.count_nonzero(columns.kinds == Kind.HISTOGRAM)))
-    open_windows = int(directory.series["open"][: len(directory.names)].sum())
-    closed = np.empty(MOST_STATISTICS * (2 * (end - begin) + open_windows), CLOSED)
+    most = 2 * (end - begin) + OPEN_WINDOWS * len(directory.names)
+    closed = np.empty(MOST_STATISTICS * most, CLOSED)  # costs nothing where nothing is written
     m = advance(
         directory.series,
         directory.sources,

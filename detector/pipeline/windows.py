@@ -84,7 +84,7 @@ def advance(
     results : int64[n]
         Written: `Result` or a key of `REFUSALS`.
     closed : CLOSED[m]
-        Written; needs room for `MOST_STATISTICS` values of each open window and of two an aggregate.
+        Written; needs room for `MOST_STATISTICS` values of `OPEN_WINDOWS` a series and of two an aggregate.
 
     Returns
     -------
