@@ -17,7 +17,7 @@ demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins 
 	@$(BIN)/detector demo $(ARGS)
 
 test: check ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
-	$(BIN)/pytest -m "not soak" $(ARGS)
+	$(BIN)/pytest -m "not soak" --numprocesses 4 --dist loadfile $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check .

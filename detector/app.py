@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import structlog
 from nats.aio.client import Client
 
+from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
@@ -33,7 +34,7 @@ from detector.adapters.nats.subjects import PARTITIONS
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.config import Settings
-from detector.domain.aggregate import Arrivals, Head
+from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
 from detector.domain.sharing import parse_partitions
 from detector.errors import BusError, SettingsError, StoreError
@@ -146,7 +147,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         store = SqlStore.open(url)
         stack.push_async_callback(store.close)
         plan = plan_of(settings)
-        await asyncio.to_thread(_warm, plan)
+        await asyncio.to_thread(warm_up, plan)
 
         metrics = Metrics()
         owner = _owner()
@@ -197,11 +198,11 @@ def _owner() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def _warm(plan: Plan) -> None:
-    """Load the compiled kernels before the first message needs them."""
+def warm_up(plan: Plan) -> None:
+    """Load the compiled kernels, or compile them, before the first message needs them."""
     warm()
-    head = Head(0, 0, "warm", "up", "", 0, 1000)
-    step(PartitionState(plan), Arrivals.of_readings([head], "value", np.zeros(1)))
+    body = encode(JSON, "", 0, 1.0, [{"metric": "value", "value": 0.0}])
+    step(PartitionState(plan), decode([(Head(0, 0, "warm", "up"), JSON, body)]))
 
 
 async def _finish(working: asyncio.Task[None], stop: asyncio.Event) -> None:

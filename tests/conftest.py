@@ -1,4 +1,4 @@
-"""Databases for every test that wants one."""
+"""Databases for every test that wants one, and kernels compiled before many processes want them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from detector.app import warm_up
 from tests.postgres import Postgres
+from tests.synth import plan
 
 _numbers = itertools.count()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile once what each of the processes that share the tests would compile for itself."""
+    if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
+        warm_up(plan())
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,7 @@ def _secrets(broker: Deployed) -> list[str]:
     return [path.read_text().strip() for path in broker.folder.glob("*.seed")]
 
 
+@pytest.mark.soak
 async def test_every_role_does_its_work_and_no_secret_is_said(broker: Deployed, tmp_path: Path) -> None:
     service = DetectorProcess(tmp_path / "detector-data", environment=broker.environment("service"))
     await service.start()
