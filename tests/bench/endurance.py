@@ -20,8 +20,7 @@ from tests.waiting import until
 
 HISTORY = 80
 BACKLOG = 200_000
-ANOMALOUS = 0.0001
-"""Share of the aggregates: a few alerts a second."""
+ANOMALIES_A_SECOND = 5
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Endured:
 
 async def endure(course: Course, folder: Path) -> Endured:
     """Warm up, hold the pace, then take a burst."""
-    feeds = fleet(course.series, course.paced, ANOMALOUS)
+    feeds = fleet(course.series, course.paced, ANOMALIES_A_SECOND / course.rate)
     endured = Endured(course)
     async with EmbeddedServer(folder / "nats") as broker:
         client = await connect(broker.url, name="bench")

@@ -23,6 +23,19 @@ ROWS = (
     "anomalies found, in all",
     "false alerts, in all",
 )
+ENDURED = (
+    "series",
+    "aggregates a second, minutes",
+    "ms to the alert, p50",
+    "ms to the alert, p99",
+    "ms to the alert, longest",
+    "anomalies found",
+    "false alerts",
+    "of one core",
+    "bytes a signal, resident, at the end",
+    "which grew by",
+    "a burst of 1,000 applied in",
+)
 
 
 @pytest.mark.soak
@@ -31,7 +44,9 @@ def test_quick_bench_fills_every_row() -> None:
     root = Path(__file__).resolve().parents[2]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-3000:]
-    table = [line.strip("| ").split(" | ") for line in ended.stdout.splitlines() if line.startswith("|")]
+    rows = [line.strip("| ").split(" | ") for line in ended.stdout.splitlines() if line.startswith("|")]
+    second = next(i for i, row in enumerate(rows) if row[0].startswith("Detector columns, checkpoints"))
+    table, endured = rows[:second], dict(rows[second + 2 :])
     assert table[0][1:] == [
         "River Gaussian",
         "River trees",
@@ -47,4 +62,6 @@ def test_quick_bench_fills_every_row() -> None:
         assert all(math.isfinite(value) for value in values), (title, values)
     for title in ROWS[-2:]:
         assert all(re.fullmatch(r"[\d,]+ of [\d,]+", cell) for cell in figures[title]), figures[title]
-    assert "cores, Python" in ended.stdout.splitlines()[-1]
+    assert "cores, Python" in ended.stdout
+    assert tuple(endured) == ENDURED
+    assert all(re.search(r"\d", cell) and "nan" not in cell for cell in endured.values()), endured
