@@ -148,26 +148,6 @@ async def _status(service: DetectorProcess, wanted: int) -> bool:
     return (await service.get("/readyz"))[0] == wanted
 
 
-async def test_two_services_on_one_database_share_nothing_and_the_second_waits(tmp_path: Path) -> None:
-    async with EmbeddedServer(tmp_path / "nats") as broker:
-        database = f"sqlite:///{tmp_path / 'shared.db'}"
-        first = DetectorProcess(tmp_path / "first", "--nats", broker.url, "--database", database)
-        second = DetectorProcess(tmp_path / "second", "--nats", broker.url, "--database", database)
-        await first.start()
-        await second.start(ready=False)
-        await until(lambda: (second.folder / "endpoints.json").exists(), 30, lambda: second.log[-2000:])
-        client = await connect(broker.url)
-        await _publish(client, "shop", [float(n % 5) for n in range(50)], _windows(50))
-        await _accepted(first, 50)
-        assert not await second.is_ready()
-        await first.kill()
-        await until(second.is_ready, 20, lambda: second.log[-2000:])
-        await _accepted(second, 50)
-        assert (await second.metrics())["detector_windows_learned"] == 50
-        await disconnect(client)
-        await second.kill()
-
-
 async def test_secrets_are_in_no_log(tmp_path: Path) -> None:
     service = DetectorProcess(tmp_path / "detector-data", "--nats", "nats://ann:sesame@127.0.0.1:9")
     await service.start(ready=False)
