@@ -153,9 +153,9 @@ class Partition:
             outbox=tuple(applied.outbox),
         )
 
-    def checkpoint(self) -> tuple[int, bytes]:
-        """Write the state to bytes. Blocks: run it in a thread, and not beside `apply`."""
-        return self.state.position, checkpoints.encode(self.state)
+    def checkpoint(self) -> tuple[int, checkpoints.Captured]:
+        """Copy the state, with its position. Blocks: run it in a thread, and not beside `apply`."""
+        return self.state.position, checkpoints.capture(self.state)
 
     def _dead_letter(self, message: Message, head: Head, refusals: tuple[Refusal, ...]) -> Outgoing:
         subject = subjects.deadletter(head.tenant, head.service)

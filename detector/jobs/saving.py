@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 
 import structlog
 
+from detector.adapters.formats.checkpoints import Captured, seal
 from detector.errors import Fenced, StoreError
 from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
 from detector.jobs.partition import Applied, Partition
@@ -26,7 +27,7 @@ class Saver:
     owner : str
     ownership : Ownership
     threads : Executor
-        Where states are encoded, the same as they are changed in.
+        Where states are copied, the same as they are changed in.
     """
 
     def __init__(self, store: Store, owner: str, ownership: Ownership, threads: Executor) -> None:
@@ -84,16 +85,17 @@ class Saver:
             except (StoreError, Poisoned) as error:
                 _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 
-    async def _take(self, partition: Partition) -> tuple[int, bytes] | None:
+    async def _take(self, partition: Partition) -> tuple[int, Captured] | None:
         """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
         if partition.state.position <= partition.saved:
             return None
-        position, blob = await asyncio.get_running_loop().run_in_executor(self._threads, partition.checkpoint)
+        position, captured = await asyncio.get_running_loop().run_in_executor(self._threads, partition.checkpoint)
         if position > partition.committed:
             await self._store.commit(self._owner, [partition.effects(Applied())])
             partition.committed = position
-        return position, blob
+        return position, captured
 
-    async def _write(self, partition: Partition, position: int, blob: bytes) -> None:
+    async def _write(self, partition: Partition, position: int, captured: Captured) -> None:
+        blob = await asyncio.to_thread(seal, captured)
         await self._store.save_checkpoint(partition.lease, position, blob)
         partition.saved = position
