@@ -58,11 +58,11 @@ class ScoringBank(Protocol):
         """Set what `row` has learned; ValueError where `state` doesn't fit."""
         ...
 
-    def snapshot(self, rows: npt.ArrayLike) -> bytes:
+    def snapshot(self, rows: npt.ArrayLike) -> bytes | bytearray:
         """Return the states of `rows`, one behind the other."""
         ...
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Set `rows`, added or not, to a snapshot of as many; ValueError where it doesn't fit."""
         ...
 
@@ -87,6 +87,12 @@ def _observe_until_kept(
         if out[i].surprise >= keep_above:
             return i
     return len(rows)
+
+
+@jit
+def _gather(states: npt.NDArray[np.void], rows: npt.NDArray[np.int64], out: npt.NDArray[np.void]) -> None:
+    for i in range(len(rows)):
+        out[i] = states[rows[i]]
 
 
 def _column(values: npt.ArrayLike, kind: type[np.generic]) -> npt.NDArray[np.generic]:
@@ -248,11 +254,17 @@ class KernelBank:
         """
         self._states[row] = _states_from(state, 1)[0]
 
-    def snapshot(self, rows: npt.ArrayLike) -> bytes:
-        """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes, in about a millisecond for 3 MiB."""
-        return self._states[np.asarray(rows, np.int64)].tobytes()
+    def snapshot(self, rows: npt.ArrayLike) -> bytes | bytearray:
+        """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes, in about a millisecond for 3 MiB.
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+        Copied without the interpreter's lock, so that the caller's other threads go on.
+        """
+        places: Any = _column(rows, np.int64)
+        blob = bytearray(len(places) * STATE.itemsize)
+        _gather(self._states, places, np.frombuffer(blob, STATE))
+        return blob
+
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Set `rows`, shape (n,), added or not, to a snapshot of n rows.
 
         Raises
@@ -272,7 +284,7 @@ class KernelBank:
             self._states = grown
 
 
-def _states_from(blob: bytes, rows: int) -> npt.NDArray[np.void]:
+def _states_from(blob: bytes | bytearray, rows: int) -> npt.NDArray[np.void]:
     if len(blob) != rows * STATE.itemsize:
         raise ValueError(
             f"{len(blob)} bytes are not {rows} rows of {STATE.itemsize} bytes as {KernelBank.name} writes them: "
@@ -290,3 +302,4 @@ def warm() -> None:
     bank.add(0, 1000)
     rows = np.zeros(1, np.int64)
     bank.observe(rows, np.ones(1), rows, np.zeros(1), 1.0)
+    bank.snapshot(rows)

@@ -176,7 +176,7 @@ class RiverBank:
         """Return the numbers of observations learned of `rows`."""
         return b"".join(self.state(int(row)) for row in np.asarray(rows))
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Start `rows` cold; ValueError where `blob` isn't a snapshot of as many."""
         places = [int(row) for row in np.asarray(rows)]
         _check_size(blob, len(places))
@@ -253,7 +253,7 @@ def _write_expected(values: np.void, out: np.void) -> None:
     out["grace"] = GRACE
 
 
-def _check_size(blob: bytes, rows: int) -> None:
+def _check_size(blob: bytes | bytearray, rows: int) -> None:
     if len(blob) != rows * _HISTORY.itemsize:
         raise ValueError(
             f"{len(blob)} bytes are not the counts of {rows} River models ({_HISTORY.itemsize} bytes each): "

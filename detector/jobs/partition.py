@@ -66,6 +66,8 @@ class Partition:
         Monotonic seconds: when to save next, when the last message came.
     ticked : float
         Monotonic seconds of the first tick that has not come back, 0 for none.
+    copied : bool
+        Whether the state is being copied, so that no message may be applied.
     begun : bool
         Whether a message was applied here that no owner before has committed.
     """
@@ -81,6 +83,7 @@ class Partition:
         self.checkpoint_due = 0.0
         self.heard = 0.0
         self.ticked = 0.0
+        self.copied = False
         self.begun = False
 
     @property
@@ -98,6 +101,8 @@ class Partition:
 
     def take(self, limit: int) -> list[Message]:
         """Take what has arrived; starts positions anew where the stream is another one now."""
+        if self.copied:
+            return []
         messages = self.reader.take(self.quarantine.most(self.number, self.state.position, limit))
         if messages and self.reader.stream is not self.stream:
             self.stream = self.reader.stream

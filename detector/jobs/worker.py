@@ -89,7 +89,7 @@ class Worker:
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
-        self._saver = Saver(store, owner, self.ownership, self._threads)
+        self._saver = Saver(store, owner, self.ownership)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -55,7 +56,7 @@ class Captured(NamedTuple):
 
     schema: str
     body: bytes
-    models: list[bytes]
+    models: list[bytes | bytearray]
 
 
 def schema(state: PartitionState) -> str:
@@ -86,7 +87,9 @@ def capture(state: PartitionState) -> Captured:
 def seal(captured: Captured) -> bytes:
     """Write what was captured, about 4 KiB a signal, under a checksum."""
     layout, body, models = captured
-    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, _checksum(body, models), body, models))
+    checksum = _checksum(body, models)
+    states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
+    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states))
 
 
 def encode(state: PartitionState) -> bytes:
@@ -155,7 +158,7 @@ def _check(envelope: Envelope) -> None:
         raise CheckpointError("its checksum does not fit: damaged where it was stored")
 
 
-def _checksum(body: bytes, models: list[bytes]) -> int:
+def _checksum(body: bytes, models: Sequence[bytes | bytearray]) -> int:
     found = zlib.crc32(body)
     for states in models:
         found = zlib.crc32(states, found)
