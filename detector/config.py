@@ -18,13 +18,13 @@ from detector.domain.sharing import parse_partitions, show_partitions
 from detector.errors import SettingsError
 from detector.pipeline.crowd import Limits
 from detector.pipeline.state import Levels
-from models import KernelBank, RiverBank
+from models import CAP, KernelBank, RiverBank
 
 PREFIX = "DETECTOR_"
 _SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
 """The seed of an nkey, or a key in PEM."""
 _LEVELS, _LIMITS = Levels(), Limits()
-Surprise = Annotated[float, Field(gt=0, le=6)]
+Surprise = Annotated[float, Field(gt=0, le=CAP)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
 
 

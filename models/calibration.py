@@ -9,30 +9,38 @@ from models.surprise import LOWEST, MEMORY
 
 __all__ = ["CAP", "GRACE", "allowance", "calibrated", "history", "score_of"]
 
-CAP = 6.0
+CAP = 12.0
 """Largest surprise."""
 GRACE = 60
 """Observations after which a signal is judged with full confidence."""
 
-# (raw surprise, -log10 of the share of normal observations above it)
+# (raw surprise, -log10 of the share of normal observations above it), from 4 million observations of 15 kinds of
+# seeded continuous streams, 1,000 to 20,000 observations old; from 2 on up to .2 less than these showed, for the
+# sake of heavy tails, and carefully continued beyond 4.8
 _TABLE = np.array(
     [
-        (-2.166, 0.0),
-        (-1.697, 0.301),
-        (-1.426, 0.523),
-        (-1.222, 0.699),
-        (-0.884, 1.0),
-        (-0.57, 1.301),
-        (-0.365, 1.523),
-        (-0.208, 1.699),
-        (0.024, 2.0),
-        (0.255, 2.301),
-        (0.445, 2.523),
-        (0.607, 2.699),
-        (0.908, 3.0),
-        (1.369, 3.301),
-        (3.252, 3.699),
-        (6.252, 5.002),
+        (-2.134, 0.0),
+        (-1.583, 0.301),
+        (-1.347, 0.523),
+        (-1.162, 0.699),
+        (-0.855, 1.0),
+        (-0.583, 1.301),
+        (-0.409, 1.523),
+        (-0.275, 1.699),
+        (-0.043, 2.0),
+        (0.154, 2.27),
+        (0.282, 2.45),
+        (0.375, 2.57),
+        (0.53, 2.8),
+        (0.658, 3.1),
+        (0.788, 3.32),
+        (0.891, 3.5),
+        (1.089, 3.8),
+        (1.34, 4.1),
+        (1.531, 4.32),
+        (1.659, 4.5),
+        (1.906, 4.8),
+        (9.106, 12.0),
     ]
 )
 _RAW = np.ascontiguousarray(_TABLE[:, 0])

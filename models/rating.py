@@ -49,7 +49,7 @@ def standardised(s: Row, x: float, variance: float, floor: float) -> float:
     if abs(deviation) <= grain:
         deviation = 0.0
     place = 0.5 + min(max(deviation / unit / _WIDTH, -FARTHEST), FARTHEST)
-    scale.learn_scale(s, scale.bounded(s, v, floor), floor)
+    scale.learn_scale(s, scale.bounded(s, v, grain), grain)
     s.learned += 1
     return float(place)
 
@@ -78,6 +78,6 @@ def rate_raw(s: Row, raw: float) -> float:
             s.histogram[i] /= s.unit
         s.unit = 1.0
     surprise.add(s.histogram, surprise.logarithm(statistic), s.unit)
-    scale.learn_scale(s, scale.bounded(s, v, 1e-9), 1e-9)
+    scale.learn_scale(s, scale.bounded(s, v, grain), grain)
     s.learned += 1
     return found

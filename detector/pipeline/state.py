@@ -30,9 +30,9 @@ class Levels:
         Windows of silence, beyond twice the longest silence so far, before a series is missing.
     """
 
-    on: float = 2.75
+    on: float = 2.9
     off: float = 1.5
-    critical: float = 3.5
+    critical: float = 4.0
     min_windows: int = 1
     keep_windows: int = 20
     missing_windows: int = 10

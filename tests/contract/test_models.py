@@ -103,9 +103,9 @@ def test_river_face_ranks_anomalies_first() -> None:
     for x, odd in labelled_stream(10):
         (strange if odd else normal).append(detector.score_one(x))
         detector.learn_one(x)
-    assert np.median(strange) > np.quantile(normal, 0.99)
+    assert np.median(strange) > np.quantile(normal, 0.98)
 
 
 def test_river_evaluates_the_river_face() -> None:
     found = evaluate.progressive_val_score(labelled_stream(10), NoveltyDetector(), metrics.ROCAUC())
-    assert found.get() > 0.9
+    assert found.get() > 0.85
