@@ -7,14 +7,17 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench lock clean
+.PHONY: help demo notebooks test check soak bench lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Options of a command go into ARGS:  make demo ARGS="--seconds 60"'
 
 demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins after half a minute
 	@$(BIN)/detector demo $(ARGS)
+
+notebooks: $(DEV) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
 
 test: check ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
 	$(BIN)/pytest -m "not soak" --numprocesses 4 --dist loadfile $(ARGS)
@@ -33,13 +36,15 @@ soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)
 
+# To add a package and leave the others as they are: make lock UPGRADE=
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
-	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --output-file requirements-dev.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
 
-LOCK_FLAGS := --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+UPGRADE := --upgrade
+LOCK_FLAGS := --quiet $(UPGRADE) --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 clean: ## Remove the environment and everything that was generated

@@ -47,7 +47,7 @@ from detector.pipeline.crowd import Limits
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, PartitionState, Plan
 from detector.pipeline.step import step
-from models import KernelBank, RiverBank, ScoringBank, warm
+from models import DriftWatch, KernelBank, RiverBank, ScoringBank, warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
@@ -72,6 +72,7 @@ def plan_of(settings: Settings) -> Plan:
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
+        drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

@@ -19,6 +19,7 @@ from detector.errors import SettingsError
 from detector.pipeline.crowd import Limits
 from detector.pipeline.state import Levels
 from models import CAP, KernelBank, RiverBank
+from models.river_drift import check_drift
 
 PREFIX = "DETECTOR_"
 _SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
@@ -128,6 +129,19 @@ class Model(Section):
         return self
 
 
+class DriftSection(Section):
+    """Drift detector of the metrics that fit a shell-style pattern; the first table that fits counts."""
+
+    metric: str
+    detector: str = "river:drift.ADWIN"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _exists(self) -> DriftSection:
+        check_drift(self.detector, self.parameters)
+        return self
+
+
 class RatioSection(Section):
     """A ratio of two metrics of a service, for each set of labels that both have."""
 
@@ -172,6 +186,7 @@ class Settings(BaseSettings):
     backup: Backup = Backup()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
+    drift: tuple[DriftSection, ...] = ()
     log: Log = Log()
 
     @field_validator("folder")

@@ -100,6 +100,7 @@ class NoveltyDetector(base.AnomalyDetector):
         self._zone = zone(time_zone)
         self._state = np.zeros(1, STATE)
         self._state["step_ms"] = round(step_seconds * 1000)
+        self._feature: str | None = None
 
     def learn_one(self, x: Mapping[str, Any]) -> None:
         """Learn one observation.
@@ -107,9 +108,11 @@ class NoveltyDetector(base.AnomalyDetector):
         Raises
         ------
         ValueError
-            For a feature that is missing, of the wrong type or not finite, by its name.
+            For a feature that is missing, of the wrong type, not finite, or another than the one learned so far,
+            by its name.
         """
         value, t_ms = self._read(x)
+        self._feature = next(name for name in x if name != self.time)
         self._observe(self._state, value, t_ms)
 
     def score_one(self, x: Mapping[str, Any]) -> float:
@@ -146,6 +149,8 @@ class NoveltyDetector(base.AnomalyDetector):
         if len(names) != 1:
             raise ValueError(f"expected one feature beside the time stamp, got {names or 'none'}: select one")
         name = names[0]
+        if self._feature not in (None, name):
+            raise ValueError(f"feature {name!r} is not {self._feature!r}, which was learned: give it a clone")
         value = x[name]
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not number or not math.isfinite(value):

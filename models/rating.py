@@ -29,6 +29,8 @@ RATING = np.dtype(
 
 _SOFTNESS = 0.05
 _WIDTH = 16.0
+SETTLED = 30
+"""Raw scores before the scale means anything: by it the first would lie at the far end and make the tail heavy."""
 FARTHEST = 1e6
 """Bound of a standardised value, so that a model's squares stay sane."""
 
@@ -68,7 +70,7 @@ def rate_raw(s: Row, raw: float) -> float:
     statistic = 0.0
     if excess > 0.0:
         statistic = min(excess / (s.scale + grain + TINY), 1e12)
-        if s.learned >= 5:
+        if s.learned >= SETTLED:
             rated = surprise.rate(s.histogram, surprise.logarithm(statistic), s.unit, _SOFTNESS)
             allowed = allowance(s.learned)
             found = calibrated(rated + allowed, s.learned, allowed)
@@ -77,7 +79,8 @@ def rate_raw(s: Row, raw: float) -> float:
         for i in range(BINS):
             s.histogram[i] /= s.unit
         s.unit = 1.0
-    surprise.add(s.histogram, surprise.logarithm(statistic), s.unit)
+    if s.learned >= SETTLED:
+        surprise.add(s.histogram, surprise.logarithm(statistic), s.unit)
     scale.learn_scale(s, scale.bounded(s, v, grain), grain)
     s.learned += 1
     return found

@@ -16,6 +16,7 @@ from detector.errors import Undecodable
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.assess import MARKS
 from detector.pipeline.directory import REPLAY_PREFIX
+from detector.pipeline.drift import Drift
 from detector.pipeline.state import PartitionState
 from detector.pipeline.step import Outcome, step
 from detector.ports import Effects, Lease, Message, Outgoing
@@ -36,12 +37,14 @@ class Applied:
         Scored windows of replayed tenants, for whoever listens.
     skews : dict
         By tenant and service: seconds from the end of the newest window to its arrival.
+    drifts : list of Drift
     """
 
     alerts: list[Alert] = field(default_factory=list)
     outbox: list[Outgoing] = field(default_factory=list)
     scores: list[tuple[str, bytes]] = field(default_factory=list)
     skews: dict[tuple[str, str], float] = field(default_factory=dict)
+    drifts: list[Drift] = field(default_factory=list)
 
 
 class Partition:
@@ -141,6 +144,7 @@ class Partition:
         for head, refusals in outcome.refused:
             if head.position > self.committed:
                 applied.outbox.append(self._dead_letter(by_position[head.position], head, refusals))
+        applied.drifts = [drift for drift in outcome.drifts if drift.position > self.committed]
         applied.scores = _scores(self.state, outcome, arrivals, self.committed)
         for head in arrivals.heads:
             if head.window and not head.tenant.startswith(REPLAY_PREFIX):

@@ -205,6 +205,7 @@ class Worker:
                 self.metrics.alerts.labels(alert.state.value, alert.severity.value).inc()
             for (tenant, service), seconds in applied.skews.items():
                 self.metrics.show_skew(tenant, service, seconds)
+            self.instruments.count_drifts(applied.drifts)
             await self._show_scores(applied)
         if deciding:
             self._committed([alert for _, applied in deciding for alert in applied.alerts])

@@ -107,7 +107,7 @@ def _keep_at_zero(series: Table, closed: Table, score: Table) -> None:
 
 
 def _equip(state: PartitionState) -> None:
-    """Give every new signal a model."""
+    """Give every new signal a model, and no drift detector of the signal that had its row before."""
     directory = state.directory
     for signal, series in directory.signals.fresh:
         named = directory.names[series]
@@ -117,4 +117,5 @@ def _equip(state: PartitionState) -> None:
         state.bank_of.extend([0] * (signal + 1 - len(state.bank_of)))
         state.bank_of[signal] = index
         state.banks[index].add(signal, int(directory.series[series]["step"]))
+        state.watches.pop(signal, None)
     directory.signals.fresh.clear()

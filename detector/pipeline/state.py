@@ -11,7 +11,7 @@ from detector.domain.alert import Alert
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import Directory, Labels
 from detector.pipeline.pairing import Ratio
-from models import ScoringBank
+from models import DriftWatch, ScoringBank
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,8 @@ class Plan:
         Decodes label bytes as sent.
     ratios : sequence of Ratio
         Of two metrics of a service, watched like other signals.
+    drift : sequence of (pattern of metrics, maker of a drift detector)
+        The first pattern that fits a metric names the detector of its signals; others have none.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -68,6 +70,7 @@ class Plan:
     retention: int = 86_400_000
     config_hash: str = ""
     ratios: Sequence[Ratio] = ()
+    drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
 
 
 @dataclass
@@ -108,6 +111,8 @@ class PartitionState:
         By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
+    watches : dict of int to DriftWatch or None
+        By signal, filled as windows come; not saved, so that drift detectors restart cold.
     """
 
     plan: Plan
@@ -122,6 +127,7 @@ class PartitionState:
     missing: dict[int, Alert] = field(default_factory=dict)
     halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    watches: dict[int, DriftWatch | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
@@ -130,3 +136,7 @@ class PartitionState:
     def bank_for(self, metric: str) -> int:
         """Index of the bank that watches a metric; the last pattern must fit everything."""
         return next(i for i, (pattern, _) in enumerate(self.plan.banks) if fnmatchcase(metric, pattern))
+
+    def drift_watch(self, metric: str) -> DriftWatch | None:
+        """Make a drift detector for a signal of this metric, None where the plan names none."""
+        return next((make() for pattern, make in self.plan.drift if fnmatchcase(metric, pattern)), None)

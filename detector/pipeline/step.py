@@ -9,6 +9,7 @@ from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
+from detector.pipeline.drift import Drift, drifts
 from detector.pipeline.ratios import with_ratios
 from detector.pipeline.silence import let_pass, make_room, missing, returned
 from detector.pipeline.state import PartitionState
@@ -30,12 +31,15 @@ class Outcome:
         Alerts to tell, each with the position it belongs to.
     refused : tuple of (Head, tuple of Refusal)
         Dead letters, message by message.
+    drifts : tuple of Drift
+        For people to know.
     """
 
     position: int
     scored: tuple[Scored, ...]
     decisions: tuple[Decision, ...]
     refused: tuple[tuple[Head, tuple[Refusal, ...]], ...]
+    drifts: tuple[Drift, ...] = ()
 
 
 def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
@@ -61,6 +65,7 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
+    drifted: list[Drift] = []
     refused: dict[int, tuple[Head, list[Refusal]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
@@ -73,11 +78,12 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
         windows = assess(state, with_ratios(state, admitted.closed, arrivals.heads))
         decisions.extend(decide(state, windows, arrivals.heads))
+        drifted.extend(drifts(state, windows, arrivals.heads))
         scored.append(windows)
         for owner, refusals in admitted.refused:
             refused.setdefault(owner.position, (owner, []))[1].extend(refusals)
     letters = [(owner, tuple(sorted(found, key=_place))) for _, (owner, found) in sorted(refused.items())]
-    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters))
+    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted))
 
 
 def _place(refusal: Refusal) -> int:

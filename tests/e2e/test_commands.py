@@ -89,6 +89,44 @@ def test_config_check_names_all_faults_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_config_check_names_the_parameter_of_a_river_model(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text(
+        '[[models]]\nmetric = "a"\nmodel = "river:time_series.SNARIMAX"\nparameters = { p = 1, d = 0, q = 0, m = 0 }\n'
+        '[[models]]\nmetric = "b"\nmodel = "river:time_series.HoltWinters"\nparameters = { alpha = 2.0 }\n'
+        '[[drift]]\nmetric = "*"\ndetector = "river:drift.ADWIM"\n'
+    )
+    done = detector("config", "check", "--config", file)
+    assert done.returncode == 2
+    for fault in (
+        "models.0: ",
+        "parameters.m is 0",
+        "models.1: ",
+        "parameters.alpha is 2.0",
+        "drift.0: ",
+        "river:drift.ADWIN",
+    ):
+        assert fault in done.stderr, fault
+    assert "Traceback" not in done.stderr
+
+
+def test_score_takes_a_forecaster_and_tells_when_the_file_drifts(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text(
+        '[[models]]\nmetric = "*"\nmodel = "river:time_series.HoltWinters"\nparameters = { alpha = 0.3 }\n'
+        '[[drift]]\nmetric = "*"\n'
+    )
+    level = [100.0 + n * 7 % 11 for n in range(300)]
+    done = detector(
+        "score", "--config", file, _csv(tmp_path / "moved.csv", [*level, *(value + 50.0 for value in level)])
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"moved\.csv: 600 rows, \d+ alerts, drift at 2026-01-01 05:\d\d:00 \(UTC\)", done.stderr), (
+        done.stderr
+    )
+    assert "firing" in done.stdout
+
+
 def test_commands_without_a_service_say_what_to_start(tmp_path: Path) -> None:
     for command in (["alerts"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
         done = detector(*command, "--folder", tmp_path / "nothing")

@@ -70,6 +70,13 @@ class Metrics:
             "detector_commit_seconds", "One transaction of effects", buckets=_FAST, registry=r
         )
         self.alerts = Counter("detector_alert_revisions", "Alert revisions written", ["state", "severity"], registry=r)
+        self.drifts = Counter("detector_drifts", "Drifts of signals noticed", ["detector"], registry=r)
+        self.restarts = Gauge(
+            "detector_model_restarts",
+            "Models started again since their partition was loaded: they failed, or did worse than a naive forecast",
+            ["model"],
+            registry=r,
+        )
         self.outbox = Gauge("detector_outbox_depth", "Messages written but not published yet", registry=r)
         self.reloads = Counter(
             "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r

@@ -180,7 +180,7 @@ def test_only_the_direction_asked_for_counts(direction: str, spike: bool, dip: b
 
 
 @pytest.mark.parametrize("floor", [{"floor": 0.6}, {"least": 60.0}])
-def test_what_lies_below_a_floor_is_no_change(floor: dict[str, float]) -> None:
+def test_what_lies_below_a_floor_is_no_change(floor: dict[str, Any]) -> None:
     for value, expected in ((150.0, False), (400.0, True)):
         bank = KernelBank(**floor)
         bank.add(0, STEP)
