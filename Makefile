@@ -7,10 +7,10 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench lock clean
+.PHONY: help demo notebooks test check soak bench bench-quality lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Options of a command go into ARGS:  make demo ARGS="--seconds 60"'
 
 demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins after half a minute
@@ -37,18 +37,21 @@ bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to
 	$(BIN)/python -m tests.bench $(ARGS)
 
 # To add a package and leave the others as they are: make lock UPGRADE=
+bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
+	$(BIN)/python -m tests.quality $(ARGS)
+
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
-	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra bench --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
 
 UPGRADE := --upgrade
 LOCK_FLAGS := --quiet $(UPGRADE) --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 clean: ## Remove the environment and everything that was generated
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data quality-report
 
 $(RUNTIME): requirements.lock pyproject.toml
 	@echo "Installing Detector into .venv (the first time takes about a minute) ..."
