@@ -36,9 +36,11 @@ from detector.adapters.sql.store import SqlStore
 from detector.config import Settings
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
+from detector.domain.budget import Stored
 from detector.domain.sharing import parse_partitions
 from detector.errors import BusError, SettingsError, StoreError
 from detector.jobs.backup import backup, restore_checkpoints
+from detector.jobs.budget import holding, show_levels
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.schedule import Job, Schedule
@@ -67,12 +69,13 @@ def plan_of(settings: Settings) -> Plan:
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
-        levels=Levels(**settings.alerts.model_dump()),
+        levels=Levels(**settings.alerts.model_dump(exclude={"budget", "budgets"})),
         limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
+        budgets=settings.alerts.read_budgets(),
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 
@@ -152,7 +155,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
         metrics = Metrics()
         owner = _owner()
-        relay = Relay(store, NatsBus(client), owner)
+        bus = NatsBus(client)
+        relay = Relay(store, bus, owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
         def told(alerts: list[Alert]) -> None:
@@ -162,10 +166,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         partitions = parse_partitions(settings.partitions, PARTITIONS)
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
-        schedule = Schedule(store, owner, jobs_of(settings, store), metrics)
+        schedule = Schedule(store, owner, jobs_of(settings, store, bus), metrics)
         schedule.start()
         stack.push_async_callback(schedule.stop)
         _background(stack, "relay", relay.run, service.dead)
+        if plan.budgets:
+            _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
@@ -180,9 +186,11 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         yield service
 
 
-def jobs_of(settings: Settings, store: SqlStore) -> list[Job]:
+def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
     jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    if budgets := settings.alerts.read_budgets():
+        jobs.append(holding(store, bus, budgets))
     folder = backup_folder(settings)
     return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
 
@@ -298,6 +306,17 @@ def _port_before(settings: Settings) -> int | None:
     return port
 
 
+@asynccontextmanager
+async def _reading(settings: Settings) -> AsyncIterator[SqlStore]:
+    if not settings.database.url and not (settings.folder / DATABASE).exists():
+        raise StoreError(f"no database below {settings.folder}: start `detector run` first, or name --database")
+    store = SqlStore.open(database_url(settings))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
 async def list_alerts(settings: Settings, state: str | None, tenant: str | None, limit: int) -> list[Alert]:
     """Read alerts from the database, the latest first.
 
@@ -306,13 +325,20 @@ async def list_alerts(settings: Settings, state: str | None, tenant: str | None,
     StoreError
         Where there is no database yet, or none that can be read.
     """
-    if not settings.database.url and not (settings.folder / DATABASE).exists():
-        raise StoreError(f"no database below {settings.folder}: start `detector run` first, or name --database")
-    store = SqlStore.open(database_url(settings))
-    try:
+    async with _reading(settings) as store:
         return await store.alerts(state=state, tenant=tenant, limit=limit)
-    finally:
-        await store.close()
+
+
+async def list_levels(settings: Settings) -> list[Stored]:
+    """Read from the database how the alert budget is held.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.levels()
 
 
 async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:

@@ -194,6 +194,18 @@ def alerts(
     Console().print(table_of_alerts(found) if found else "no alerts")
 
 
+@app.command(epilog="Example: detector budget --config detector.toml")
+def budget(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
+    """Show how the alert budget is held: levels, alerts a day to expect, and those that fired."""
+    from rich.console import Console
+
+    from detector.adapters.terminal.budget import table_of_levels
+    from detector.app import list_levels
+
+    found = asyncio.run(list_levels(_load(file, folder, None, database).settings))
+    Console().print(table_of_levels(found) if found else "no levels yet: alerts.budget is not set, or just now")
+
+
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
 def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
     """Bring the tables up to this version; `run` does so by itself."""

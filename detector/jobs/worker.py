@@ -189,7 +189,7 @@ class Worker:
 
     async def _commit(self, work: list[tuple[Partition, Applied]], now: float) -> None:
         """Write effects at once where there are any, positions alone once a second."""
-        deciding = [(p, a) for p, a in work if a.alerts or a.outbox]
+        deciding = [(p, a) for p, a in work if a]
         chosen = deciding
         if now >= self._position_due:
             behind = [p for p in self.ownership.held.values() if p.state.position > p.committed]

@@ -21,7 +21,7 @@ def detector(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "collect", "score", "replay", "alerts", "db upgrade", "config check"]
+    "command", ["demo", "run", "collect", "score", "replay", "alerts", "budget", "db upgrade", "config check"]
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = detector(*command.split(), "--help")
@@ -77,6 +77,22 @@ def test_config_check_shows_every_value_and_where_it_came_from(tmp_path: Path) -
     assert "sesame" not in done.stdout
 
 
+def test_config_check_tells_of_budgets_that_cannot_be(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    good = '[alerts]\nbudget = "20/day"\n[[alerts.budgets]]\ntenant = "acme"\nbudget = "1/hour"\n'
+    for text, said in [
+        (good, ""),
+        (good.replace("20/day", "20"), "such as 2/day"),
+        (good.replace('tenant = "acme"\n', ""), "*/* has two budgets"),
+        (good.replace('"1/hour"', '""'), "alerts.budgets.0.budget"),
+        (good.replace("[alerts]", "[alerts]\noff = 2.6"), "off must be below 2.5"),
+    ]:
+        file.write_text(text)
+        done = detector("config", "check", "--config", file)
+        assert done.returncode == (2 if said else 0)
+        assert said in done.stderr
+
+
 def test_config_check_names_all_faults_at_once(tmp_path: Path) -> None:
     file = tmp_path / "detector.toml"
     file.write_text(
@@ -128,7 +144,7 @@ def test_score_takes_a_forecaster_and_tells_when_the_file_drifts(tmp_path: Path)
 
 
 def test_commands_without_a_service_say_what_to_start(tmp_path: Path) -> None:
-    for command in (["alerts"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
+    for command in (["alerts"], ["budget"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
         done = detector(*command, "--folder", tmp_path / "nothing")
         assert done.returncode == 1
         assert "detector run" in done.stderr

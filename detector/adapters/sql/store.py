@@ -10,9 +10,10 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership, runs
+from detector.adapters.sql import alerts, budget, checkpoints, days, membership, outbox, ownership, runs
 from detector.adapters.sql.engine import READERS, backfill, connect, remedied
 from detector.domain.alert import Alert
+from detector.domain.budget import Held, Stored, Tally
 from detector.ports import Attendance, Effects, EndedRun, Lease, Outgoing, Run
 
 P = ParamSpec("P")
@@ -221,6 +222,26 @@ class SqlStore:
         """Delete at most `limit` ended runs that were due more than `older_than` seconds ago; returns how many went."""
         return await self._write(runs.prune, older_than, limit)
 
+    async def tallies(self) -> list[Tally]:
+        """Read the newest tallies of every partition: a row of half a KiB for each and each budget."""
+        return await self._read(budget.tallies)
+
+    async def levels(self) -> list[Stored]:
+        """Read the newest level of each group, in the order in which they were saved."""
+        return await self._read(budget.levels)
+
+    async def save_levels(self, held: Sequence[Held]) -> int:
+        """Put levels in the place of all before, and drop tallies of other groups.
+
+        Returns their version: Unix milliseconds of the database, but in any case more than the last, so that it grows
+        even where a database was lost.
+        """
+        return await self._write(budget.save, held)
+
+    async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
+        """Count the alerts that started within the last `seconds`, but for silence: (tenant, metric, how many)."""
+        return await self._read(budget.fired, seconds)
+
     async def alerts(
         self,
         *,
@@ -287,4 +308,5 @@ def _commit(connection: Connection, owner: str, effects: Sequence[Effects]) -> N
             stream_created=part.stream_created,
         )
     alerts.put(connection, [alert for part in effects for alert in part.alerts])
+    budget.put(connection, effects)
     outbox.put(connection, [(part.partition, message) for part in effects for message in part.outbox])
