@@ -1,11 +1,11 @@
 """Rates the raw scores of any model, whatever their unit, by their own past."""
 
-from math import hypot
+from math import hypot, log10
 
 import numpy as np
 
 from models import scale, surprise
-from models.calibration import allowance, calibrated
+from models.calibration import calibrated, history
 from models.compiled import jit
 from models.scale import TINY
 from models.state import Row
@@ -72,8 +72,7 @@ def rate_raw(s: Row, raw: float) -> float:
         statistic = min(excess / (s.scale + grain + TINY), 1e12)
         if s.learned >= SETTLED:
             rated = surprise.rate(s.histogram, surprise.logarithm(statistic), s.unit, _SOFTNESS)
-            allowed = allowance(s.learned)
-            found = calibrated(rated + allowed, s.learned, allowed)
+            found = calibrated(rated, s.learned, log10(history(s.learned)))
     s.unit /= 1.0 - 1.0 / MEMORY
     if s.unit > 1e4:
         for i in range(BINS):

@@ -79,7 +79,7 @@ def logarithm(x: dict[str, Any]) -> dict[str, float]:
 def test_progressive_validation_ranks_anomalies_first(name: str) -> None:
     stream = labelled_stream(10) if name == "alone" else wide(labelled_stream(10))
     found = evaluate.progressive_val_score(stream, PIPELINES[name](), metrics.ROCAUC(n_thresholds=1000))
-    assert found.get() > 0.98
+    assert found.get() > 0.97
 
 
 def test_a_pipeline_gives_the_scores_of_its_last_step() -> None:
@@ -130,7 +130,7 @@ def test_a_deep_copy_goes_on_like_the_original() -> None:
 
 def test_repr_names_the_parameters() -> None:
     shown = repr(NoveltyDetector(time="at", step_seconds=60))
-    assert shown.split() == ["NoveltyDetector", "(", 'time="at"', "step_seconds=60", "floor=1e-06", ")"]
+    assert shown.split() == ["NoveltyDetector", "(", 'time="at"', "step_seconds=60", "floor=1e-06", "least=0.", 'direction="both"', 'time_zone="UTC"', ")"]
 
 
 def test_mod_09_another_feature_than_the_one_learned_is_refused_by_name() -> None:

@@ -152,7 +152,7 @@ def blob() -> bytes:
 
 
 def test_st_02_another_layout_is_refused_and_named() -> None:
-    with pytest.raises(CheckpointError, match=r"layout .*novelty/1.*this is .*echo/1"):
+    with pytest.raises(CheckpointError, match=r"layout .*novelty/2.*this is .*echo/1"):
         checkpoints.decode(plan(banks=[("*", Echo)]), blob())
 
 
