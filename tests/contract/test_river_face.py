@@ -130,7 +130,17 @@ def test_a_deep_copy_goes_on_like_the_original() -> None:
 
 def test_repr_names_the_parameters() -> None:
     shown = repr(NoveltyDetector(time="at", step_seconds=60))
-    assert shown.split() == ["NoveltyDetector", "(", 'time="at"', "step_seconds=60", "floor=1e-06", "least=0.", 'direction="both"', 'time_zone="UTC"', ")"]
+    assert shown.split() == [
+        "NoveltyDetector",
+        "(",
+        'time="at"',
+        "step_seconds=60",
+        "floor=1e-06",
+        "least=0.",
+        'direction="both"',
+        'time_zone="UTC"',
+        ")",
+    ]
 
 
 def test_mod_09_another_feature_than_the_one_learned_is_refused_by_name() -> None:
