@@ -5,7 +5,7 @@ handicap wins and is mapped to the calibrated scale (`calibration`). A suspected
 ends or is accepted as the new level (`incident`).
 """
 
-from math import hypot, isfinite, log, sqrt
+from math import hypot, isfinite, log, log10, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ FLOOR = 1e-6
 LARGEST = 1e150
 """Larger values are cut off, so that no square overflows."""
 COVERAGE = 0.99
+MOST_OF_RUNS = 3.0
 FIRST_RATED = 40
 """Observations needed before anything is rated."""
 
@@ -104,6 +105,13 @@ def _age(s: Row, log_unit: float) -> None:
 
 
 @jit
+def _most(view: int, learned: int) -> float:
+    """Return the largest rating that so short a past can support; the tail of a few run lengths supports less."""
+    most = 3.0 + log10(learned / 100.0)
+    return min(most, MOST_OF_RUNS) if view == STUCK else most
+
+
+@jit
 def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool, terms: Terms) -> tuple[float, int]:
     """Rate the statistics in `terms`, add them to their past, and put their surprises in their place.
 
@@ -119,7 +127,8 @@ def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool,
             u += in_units_of_x
         terms[view] = 0.0
         if statistic > 0.0 and s.learned >= FIRST_RATED and views.counted(view, direction, rises):
-            rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view]) - _HANDICAP[view]
+            rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view])
+            rated = min(rated, _most(view, s.learned)) - _HANDICAP[view]
             terms[view] = calibrated(rated, s.learned, allowed)
             if rated > highest:
                 highest = rated

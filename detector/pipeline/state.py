@@ -45,7 +45,7 @@ class Levels:
     min_windows: int = 1
     keep_windows: int = 20
     missing_windows: int = 10
-    rearm_windows: int = 100
+    rearm_windows: int = 0
 
     def at(self, on: float) -> Levels:
         """Return the levels with another `on`; the distance to `critical` stays, and so does `off`."""
