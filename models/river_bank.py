@@ -1,4 +1,8 @@
-"""Any anomaly detector or forecaster of River as a bank: with scaling, calibration and guards wrapped round it."""
+"""Any anomaly detector or forecaster of River as a bank: with scaling, calibration and guards wrapped round it.
+
+Here and in its neighbours River's modules are imported where they are used: they take two seconds, and only who
+names a model of River should wait for them.
+"""
 
 import copy
 import difflib
@@ -10,8 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import river
-from river import anomaly, time_series
+import river.base
 
 from models.bank import Scores
 from models.calibration import GRACE, score_of
@@ -49,11 +52,15 @@ def river_parts(module: Any, base: type[Any]) -> dict[str, type[Any]]:
 
 def river_detectors() -> dict[str, type[Any]]:
     """Return the anomaly detectors of River by the name that configuration uses, without its filters."""
+    from river import anomaly
+
     return river_parts(anomaly, river.base.Estimator)
 
 
 def river_forecasters() -> dict[str, type[Any]]:
     """Return the forecasters of River by the name that configuration uses."""
+    from river import time_series
+
     return river_parts(time_series, time_series.base.Forecaster)
 
 

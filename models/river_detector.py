@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from river import anomaly
 
 from models.rating import RATING, standardised
 from models.river_units import FIRST_WINDOWS
@@ -42,6 +41,8 @@ class ScaledDetector:
     bytes = RATING.itemsize
 
     def __init__(self, make: Callable[[], Any], floor: float) -> None:
+        from river import anomaly
+
         self._make = make
         self._floor = floor
         self._model = model = make()

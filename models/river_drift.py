@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import river
-from river import drift
+import river.base
 
 from models.river_bank import river_parts
 from models.river_units import FARTHEST, FIRST_WINDOWS, Units
@@ -19,6 +18,8 @@ _TRIAL = 200
 
 def river_drift_detectors() -> dict[str, type[Any]]:
     """Return the drift detectors of River for values, by the name that configuration uses."""
+    from river import drift
+
     found = river_parts(drift, river.base.DriftDetector)
     return {path: part for path, part in found.items() if part not in (drift.NoDrift, drift.DummyDriftDetector)}
 

@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from river import time_series
 
 from models.rating import RATING, standardised
 from models.river_detector import write_interval
 from models.river_units import FIRST_WINDOWS, Units
 from models.scale import bounded, resolution
+
+if TYPE_CHECKING:
+    from river import time_series
 
 __all__ = ["LONGEST_SEASON", "GuardedForecaster", "check_forecaster"]
 
@@ -173,6 +175,8 @@ class GuardedForecaster:
         self._next = origin + bounded(values, forecast - origin, self._floor)
 
     def _start(self) -> None:
+        from river import time_series
+
         seasonal = isinstance(self._model, time_series.HoltWinters) and self._season > 1
         found = Units.of(self._first, self._season if seasonal else 0)
         if self._multiplicative:
@@ -187,7 +191,7 @@ class GuardedForecaster:
         self._first = []
 
 
-def _as_differences(model: time_series.HoltWinters) -> None:
+def _as_differences(model: "time_series.HoltWinters") -> None:
     """Let an additive model's seasons, which River begins as ratios to the level, be differences from it."""
     level = model.level[-1]
     seasons = [ratio * level - level for ratio in model.season]
@@ -197,6 +201,8 @@ def _as_differences(model: time_series.HoltWinters) -> None:
 
 def _span(model: Any) -> tuple[int, int]:
     """Return the windows of a season, 1 where there is none, and those that `model` looks back."""
+    from river import time_series
+
     if isinstance(model, time_series.HoltWinters):
         return max(model.seasonality, 1), max(model.seasonality, 2)
     if isinstance(model, time_series.SNARIMAX):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select, text
 
 from detector.adapters.sql.columns import database_now
 from detector.adapters.sql.tables import alert_levels, alert_tallies, alerts
@@ -66,6 +66,8 @@ def levels(connection: Connection) -> list[Stored]:
 
 def save(connection: Connection, held: Sequence[Held]) -> int:
     """See `Store.save_levels`."""
+    if connection.dialect.name != "sqlite":  # which has one writer anyway; readers go on
+        connection.execute(text("LOCK TABLE alert_levels IN SHARE ROW EXCLUSIVE MODE"))
     now = connection.execute(select(database_now())).scalar_one()
     last = connection.execute(select(func.max(alert_levels.c.version))).scalar_one()
     version = max(int(now.timestamp() * 1000), (last or 0) + 1)
