@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench bench-quality lock clean
+.PHONY: help demo notebooks test check soak bench bench-quality bench-sampling lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to
 # To add a package and leave the others as they are: make lock UPGRADE=
 bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
 	$(BIN)/python -m tests.quality $(ARGS)
+
+bench-sampling: $(RUNTIME) ## Compare ways of sampling at equal volume; tables, and a plot with ARGS="--plot errors.png"
+	$(BIN)/detector simulate sampling $(ARGS)
 
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock

@@ -193,7 +193,8 @@ def _by_strata(
     rng: np.random.Generator, record: Record, sampled: Record, out: Floats, variances: Floats, seen: Floats,
     kept: Floats, ones: Floats, at: Floats, qs: Floats,
 ) -> None:  # fmt: skip
-    buffer, counts = np.empty(np.diff(offsets).max()), np.empty(BUCKETS)
+    longest = np.diff(offsets).max()
+    buffer, unused, counts = np.empty(longest), np.empty(longest, np.bool_), np.empty(BUCKETS)
     strata = p.shape[1]
     within, left = np.zeros(strata), np.zeros(strata)
     for i in range(len(offsets) - 1):
@@ -202,7 +203,7 @@ def _by_strata(
         for h in range(strata):
             end = end_of(values, start, offsets[i + 1], cuts[i, h] if h < strata - 1 else np.inf)
             seen[i, h] = end - start
-            kept[i, h] = keep(values, failed, start, end, 2, p[i, h], rng, buffer[k:])
+            kept[i, h] = keep(values, failed, start, end, 2, p[i, h], rng, buffer[k:], unused)
             k += int(kept[i, h])
             start = end
         _left_by_cap(kept[i], cap[i], rng, left)
@@ -230,7 +231,8 @@ def _by_keys_counted(
     values: Floats, failed: np.ndarray, offsets: Integers, bounds: Floats, rates: Floats, rng: np.random.Generator,
     record: Record, sampled: Record, out: Floats, variances: Floats, kept: Floats,
 ) -> None:  # fmt: skip
-    buffer, counts = np.empty(np.diff(offsets).max()), np.empty(BUCKETS)
+    longest = np.diff(offsets).max()
+    buffer, unused, counts = np.empty(longest), np.empty(longest, np.bool_), np.empty(BUCKETS)
     for i in range(len(offsets) - 1):
         a, end = offsets[i], offsets[i + 1]
         clear(record)
@@ -242,7 +244,7 @@ def _by_keys_counted(
             b = end_of(values, a, end, cut)
             bad = failed[a:b].sum()
             for outcome in range(2):
-                k = keep(values, failed, a, b, outcome, 1.0 / rates[i, c, outcome], rng, buffer)
+                k = keep(values, failed, a, b, outcome, 1.0 / rates[i, c, outcome], rng, buffer, unused)
                 seen = bad if outcome == 1 else b - a - bad
                 _add_stratum(record, sampled, lower, cut, width, seen, buffer, k, counts)
                 kept[i] += k

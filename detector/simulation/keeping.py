@@ -73,9 +73,17 @@ def count_keys(window: Window, bounds: Floats) -> Floats:
 
 @jit
 def keep(
-    values: Floats, failed: np.ndarray, a: int, b: int, which: int, p: float, rng: np.random.Generator, into: Floats
+    values: Floats,
+    failed: np.ndarray,
+    a: int,
+    b: int,
+    which: int,
+    p: float,
+    rng: np.random.Generator,
+    into: Floats,
+    bad: np.ndarray,
 ) -> int:
-    """Keep each of the events [a, b) with probability p, in order; return how many.
+    """Keep each of the events [a, b) with probability p, in order, and note which failed; return how many.
 
     `which` is 0 or 1 for those that succeeded or failed, and 2 for both. The steps between kept ones are drawn, so that
     the cost is that of what is kept: about 15 ns each.
@@ -92,6 +100,7 @@ def keep(
             return k
         if which == 2 or failed[i] == (which == 1):
             into[k] = values[i]
+            bad[k] = failed[i]
             k += 1
         i += 1
 
@@ -130,20 +139,16 @@ def _by_rate(
     out: Floats,
     kept: Floats,
 ) -> None:
-    """Keep the events of a series with one probability, p[i], and take figures of the kept ones as those of all."""
-    buffer = np.empty(np.diff(offsets).max())
+    longest = np.diff(offsets).max()
+    some, bad = np.empty(longest), np.empty(longest, np.bool_)
     for i in range(len(offsets) - 1):
-        good = keep(values, failed, offsets[i], offsets[i + 1], 0, p[i], rng, buffer)
-        bad = keep(values, failed, offsets[i], offsets[i + 1], 1, p[i], rng, buffer[good:])
-        k = good + bad
+        k = keep(values, failed, offsets[i], offsets[i + 1], 2, p[i], rng, some, bad)
         kept[i] = k
-        out[i, :] = np.nan
         if k > 0:
-            some = np.sort(buffer[:k])
-            out[i, MEAN] = some.mean()
+            out[i, MEAN] = some[:k].mean()
             out[i, P50] = some[_rank(0.5, k)]
             out[i, P99] = some[_rank(0.99, k)]
-            out[i, RATIO] = bad / k
+            out[i, RATIO] = bad[:k].sum() / k
 
 
 @jit
@@ -171,33 +176,37 @@ def _by_keys(
     out: Floats,
     kept: Floats,
 ) -> None:
-    """Keep one of rates[series, class, outcome], and weigh each kept event by that."""
     longest = np.diff(offsets).max()
-    buffer, weights = np.empty(longest), np.empty(longest)
+    some, weights, unused = np.empty(longest), np.empty(longest), np.empty(longest, np.bool_)
+    good, bad = np.empty(longest), np.empty(longest)
     for i in range(len(offsets) - 1):
         a, k, failures = offsets[i], 0, 0.0
         for c in range(len(bounds) + 1):
             b = end_of(values, a, offsets[i + 1], bounds[c] if c < len(bounds) else np.inf)
-            for outcome in range(2):
-                more = keep(values, failed, a, b, outcome, 1.0 / rates[i, c, outcome], rng, buffer[k:])
-                weights[k : k + more] = rates[i, c, outcome]
-                failures += outcome * more * rates[i, c, outcome]
-                k += more
+            n = keep(values, failed, a, b, 0, 1.0 / rates[i, c, 0], rng, good, unused)
+            m = keep(values, failed, a, b, 1, 1.0 / rates[i, c, 1], rng, bad, unused)
+            failures += m * rates[i, c, 1]
+            _merge(good[:n], rates[i, c, 0], bad[:m], rates[i, c, 1], some[k:], weights[k:])
+            k += n + m
             a = b
         kept[i] = k
-        out[i, :] = np.nan
         if k > 0:
-            order = np.argsort(buffer[:k])
             total = weights[:k].sum()
-            out[i, MEAN] = (weights[:k] * buffer[:k]).sum() / total
+            out[i, MEAN] = (weights[:k] * some[:k]).sum() / total
             out[i, RATIO] = failures / total
-            out[i, P50] = out[i, P99] = buffer[order[k - 1]]
-            below, half = 0.0, False
-            for j in order:
-                below += weights[j]
-                if not half and below >= 0.5 * total:
-                    half = True
-                    out[i, P50] = buffer[j]
-                if below >= 0.99 * total:
-                    out[i, P99] = buffer[j]
-                    break
+            below = weights[:k].cumsum()
+            out[i, P50] = some[min(np.searchsorted(below, 0.5 * total), k - 1)]
+            out[i, P99] = some[min(np.searchsorted(below, 0.99 * total), k - 1)]
+
+
+@jit
+def _merge(one: Floats, weight: float, other: Floats, its_weight: float, into: Floats, weights: Floats) -> None:
+    """Merge two rising arrays, and beside each value write the weight of where it came from."""
+    i = j = 0
+    for k in range(len(one) + len(other)):
+        if j == len(other) or (i < len(one) and one[i] <= other[j]):
+            into[k], weights[k] = one[i], weight
+            i += 1
+        else:
+            into[k], weights[k] = other[j], its_weight
+            j += 1

@@ -8,9 +8,10 @@ from detector.domain.arrays import Floats
 from detector.pipeline.allocation import (
     CAP,
     CUTS,
-    DEAD_BAND,
     MEAN_ERROR,
     MEDIAN_ERROR,
+    MOST_DOWN,
+    MOST_UP,
     SHARES,
     TAIL_ERROR,
     allocate,
@@ -21,8 +22,9 @@ from detector.simulation.counting import Kept
 
 ALLOWED = np.array([MEAN_ERROR, MEDIAN_ERROR, TAIL_ERROR])
 LOAD_RATE, NEED_RATE, CUT_RATE, PART_RATE = 0.3, 0.05, 0.3, 0.2
-ASTRAY = 1.5
-"""Cuts are published anew once some stratum holds so many times more or less than it should, by exact counts."""
+ASTRAY, LEAST_MOVE = 1.5, 0.02
+"""Cuts are published anew once some stratum holds so many times more or less than it should, by exact counts, and one
+of them has moved by so much, relative."""
 BOOST, BOOST_WINDOWS, COOL_DOWN, RESERVE = 4.0, 4, 8, 0.08
 CREDIT = 0.1
 MOST_CREDIT = 0.1
@@ -142,8 +144,11 @@ class Steering:
         if not self.cuts.shape[1]:
             return new
         astray = (self._part > ASTRAY * self._nominal) | (ASTRAY * self._part < self._nominal)
+        elsewhere = (np.abs(self._tracked - self.cuts) > LEAST_MOVE * self.cuts).any(
+            axis=1
+        )  # never where values repeat
         uncut = ~np.isfinite(self.cuts).all(axis=1)
-        moved = self._known & (uncut | astray.any(axis=1)) & (self._tracked > 0.0).all(axis=1)
+        moved = self._known & (uncut | (astray.any(axis=1) & elsewhere)) & (self._tracked > 0.0).all(axis=1)
         rising = np.maximum.accumulate(self._tracked * (1.0 + 1e-9 * np.arange(len(self._qs))), axis=1)
         self.cuts[moved] = rising[moved]
         self._part[moved] = self._nominal
@@ -154,8 +159,10 @@ class Steering:
         targets = over_strata(events, expected) if len(self._qs) else np.minimum(events, self._expected)[:, None]
         wanted = np.divide(targets, expected, out=np.ones_like(expected), where=expected > 0.0)
         wanted = np.clip(wanted, self.p_min, 1.0)
-        stale = self._known & (moved | (np.abs(wanted - self.p) > DEAD_BAND * self.p).any(axis=1))
-        self.p[stale] = np.where(moved[stale, None], wanted[stale], steady(self.p[stale], wanted[stale]))
+        stale = self._known & (moved | (steady(self.p, wanted) != self.p).any(axis=1))
+        bounded = np.clip(wanted, MOST_DOWN * self.p, MOST_UP * self.p)  # an entry that moves moves as a whole
+        self.p[stale] = np.where(moved[stale, None], wanted[stale], bounded[stale])
         allocated = (self.p * expected).sum(axis=1)
-        self.cap = np.where(self._known, np.maximum(np.ceil(CAP * allocated), 1.0), self.cap)
+        fit = min(self.budget / max(allocated[self._known].sum(), 1e-9), 1.0)
+        self.cap = np.where(self._known, np.maximum(np.floor(CAP * fit * allocated), 1.0), self.cap)
         return int(stale.sum())

@@ -20,6 +20,8 @@ KINDS = ("lognormal", "bimodal", "Pareto", "timeout-capped")
 LATENCY, TAIL, ERRORS = range(3)
 ANOMALIES = ("latency", "tail", "errors")
 CLEAN, ILL = range(2)
+NEW_SETTLES = 72
+"""Windows that a new series is left in peace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ class Traffic:
         rng = np.random.default_rng((*self._key, t))
         load = self.load(t)
         offsets = np.concatenate([[0], rng.poisson(load).cumsum()])
-        level = self._level + self._wander[t] + 0.1 * np.log(np.maximum(load, 1.0) / self._size)
+        level = self._level + self._wander[t] + 0.03 * np.log(np.maximum(load, 1.0) / self._size)
         errors = self._errors.copy()
         acute = [anomaly for anomaly in self.anomalies if anomaly.first <= t <= anomaly.last]
         for anomaly in acute:
@@ -202,7 +204,8 @@ def _anomalies(rng: np.random.Generator, size: Size, begins: Integers) -> list[A
     """One to four a series and day, 4 to 8 windows each, with room to calm down between them."""
     found = []
     for i in range(size.series):
-        t = max(size.warm, int(begins[i]) + 72) + int(rng.integers(0, 36))
+        settled = int(begins[i]) + NEW_SETTLES if begins[i] else size.warm
+        t = settled + int(rng.integers(0, max((size.windows - size.warm) // 5, 1)))
         while t + 8 < size.windows:
             kind = int(rng.integers(len(ANOMALIES)))
             last = t + int(rng.integers(3, 8))
