@@ -117,7 +117,7 @@ def sampling(
 ) -> None:
     """Compare ways of sampling at equal volume, on requests that are made up; about half a minute a seed."""
     from detector.adapters.terminal.progress import progress
-    from detector.adapters.terminal.sampling import print_tables
+    from detector.adapters.terminal.tables import print_tables
     from detector.simulation.report import CLAIM_COLUMNS, COLUMNS, claim_rows, contest, surges, table
     from detector.simulation.traffic import Size
 

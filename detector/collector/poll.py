@@ -136,11 +136,12 @@ class Poll:
         for poll in self.shown(float(times[0]) - 6 * FADE, float(times[-1])):
             found += poll.rates(times)
         evening: Floats = 1.0 + 0.6 * np.sin(math.tau * (times / 86_400 - 0.55))
-        return evening * found
+        rates: Floats = evening * found
+        return rates
 
     def _queue(self, start: float, seconds: float) -> tuple[float, float, float]:
         """Votes that come in a window, those that wait at its end, and those that are turned away in it."""
-        moments = start + np.arange(-LOOK_BACK, round(seconds))
+        moments: Floats = start + np.arange(-LOOK_BACK, round(seconds), dtype=np.float64)
         coming = self.rates(moments)
         counted = np.full(len(moments), CAPACITY)
         if self.stall is not None:

@@ -169,7 +169,7 @@ def _schemes(volume: Volume, size: Size) -> dict[Key, Scheme]:
             found[name, share] = ByKeys(EmaSampleRate(n * KEYS, goal), counted=counted)
         found[OURS, share] = Steered(Steering(n, volume.steering_events(share, 5), STRICT))
         found[OURS_RATE, share] = Steered(Steering(n, volume.steering_events(share, 1), STRICT, strata=False))
-        found[OURS_SAVING, share] = Steered(Steering(n, volume.steering_events(share, 5)))
+    found[OURS_SAVING, SHARES[-1]] = Steered(Steering(n, volume.steering_events(SHARES[-1], 5)))
     return found
 
 

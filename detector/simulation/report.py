@@ -196,7 +196,7 @@ def points(results: Results) -> dict[str, list[list[tuple[float, float, float, f
             error = over_seeds(_mean, [result.errors[k] for result in of_seeds])
             floor = 1e-5  # a sketch keeps the mean exactly, which no logarithm shows
             volume = _average(of_seeds, lambda r: r.volume)
-            panel.append((volume, *(max(x, floor) for x in (error.middle, error.low, error.high))))
+            panel.append((volume, max(error.middle, floor), max(error.low, floor), max(error.high, floor)))
             panel.sort()
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from detector.domain.arrays import Floats
 from detector.simulation.baselines import EmaSampleRate, Jaeger
-from detector.simulation.counting import by_keys_counted, by_strata, sketched
+from detector.simulation.counting import Kept, by_keys_counted, by_strata, sketched
 from detector.simulation.keeping import Estimates, by_keys, by_rate, count_keys, exactly
 from detector.simulation.steering import Steering
 from detector.simulation.traffic import STEP_SECONDS, Window
@@ -159,7 +159,7 @@ class Steered:
 
     def __init__(self, steering: Steering) -> None:
         self._steering = steering
-        self._told = None
+        self._told: Kept | None = None
 
     def take(self, window: Window, rng: np.random.Generator) -> Taken:
         """Keep by strata, or by rate where there is but one."""
@@ -170,6 +170,8 @@ class Steered:
 
     def hear(self, surprise: Floats, alarm: float) -> int:
         """Decide for the next window."""
+        if self._told is None:
+            return 0
         return self._steering.update(self._told, surprise, alarm)
 
 

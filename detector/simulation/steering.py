@@ -144,15 +144,14 @@ class Steering:
         if not self.cuts.shape[1]:
             return new
         astray = (self._part > ASTRAY * self._nominal) | (ASTRAY * self._part < self._nominal)
-        elsewhere = (np.abs(self._tracked - self.cuts) > LEAST_MOVE * self.cuts).any(
-            axis=1
-        )  # never where values repeat
+        moves = np.abs(self._tracked - self.cuts) > LEAST_MOVE * self.cuts  # not where many values are the same
         uncut = ~np.isfinite(self.cuts).all(axis=1)
-        moved = self._known & (uncut | (astray.any(axis=1) & elsewhere)) & (self._tracked > 0.0).all(axis=1)
+        moved = self._known & (uncut | (astray.any(axis=1) & moves.any(axis=1))) & (self._tracked > 0.0).all(axis=1)
         rising = np.maximum.accumulate(self._tracked * (1.0 + 1e-9 * np.arange(len(self._qs))), axis=1)
         self.cuts[moved] = rising[moved]
         self._part[moved] = self._nominal
-        return moved | new
+        changed: np.ndarray = moved | new
+        return changed
 
     def _publish_rates(self, events: Floats, moved: np.ndarray) -> int:
         expected = self._expected[:, None] * self._part

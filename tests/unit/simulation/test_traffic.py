@@ -39,9 +39,9 @@ def test_latencies_rise_within_a_series_and_have_their_kinds() -> None:
     traffic = Traffic(5, SIZE)
     window = traffic.window(60)
     assert all((np.diff(of_series(window, i)) >= 0).all() for i in range(40))
-    capped = [of_series(window, i) for i in np.flatnonzero((traffic.kind == CAPPED) & (window.seen > 500))]
+    capped = [of_series(window, i) for i in np.flatnonzero((traffic.kind == CAPPED) & (window.seen > 500)).tolist()]
     assert any((values == values[-1]).sum() > 5 for values in capped)
-    heavy = [of_series(window, i) for i in np.flatnonzero((traffic.kind == PARETO) & (window.seen > 500))]
+    heavy = [of_series(window, i) for i in np.flatnonzero((traffic.kind == PARETO) & (window.seen > 500)).tolist()]
     assert min(np.quantile(values, 0.5) / values[0] for values in heavy) < 1.4  # a least value, and a tail above it
     assert 0.001 < window.failed.mean() < 0.01
 

@@ -1,4 +1,4 @@
-"""Results of a simulation as tables, for a terminal or as Markdown."""
+"""Tables of text, for a terminal or as Markdown."""
 
 from __future__ import annotations
 
