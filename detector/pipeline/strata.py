@@ -29,6 +29,9 @@ SAMPLED = np.dtype(
 )
 """What was seen and kept by strata, over all aggregates of a window; a record of zeros holds none."""
 
+WIDE = 2.0
+"""Standard errors on either side of a quantile over which the density there is taken."""
+
 
 @jit
 def merge_stratum(
@@ -165,8 +168,9 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
     Notes
     -----
     Woodruff (Confidence intervals for medians and other position measures, 1952): the standard error e of the
-    share below the quantile, divided by the density there, which is 2e / (Q(q + e) - Q(q - e)); so the square
-    of half that distance, which min and max bound. Because strata are cut by the value itself and `seen` is
+    share below the quantile, divided by the density there, which is 4e / (Q(q + 2e) - Q(q - 2e)); so the square
+    of a quarter of that distance, which min and max bound. Nearer to q few events would decide: where they lie close
+    together by chance the figure would pass for certain. Because strata are cut by the value itself and `seen` is
     exact, only the stratum that holds the quantile has an error: (N_h/N)²·(1 - f)·p(1 - p)/(n_h - 1), with p the
     share of that stratum below. Where one or none was kept p(1 - p) counts as 1/4. Strata of aggregates that
     were cut differently are taken as disjoint, in the order of their cuts: then this is an approximation.
@@ -190,5 +194,7 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
         below += seen
     if error == 0.0:
         return 0.0
+    error *= WIDE
     half = quantile(record, min(q + error, 1.0)) / 2.0 - quantile(record, max(q - error, 0.0)) / 2.0
+    half /= WIDE
     return float(min(half * half, LARGEST))
