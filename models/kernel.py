@@ -28,7 +28,7 @@ FLOOR = 1e-6
 LARGEST = 1e150
 """Larger values are cut off, so that no square overflows."""
 COVERAGE = 0.99
-LEAST_OWN = 0.3
+LEAST_OWN = 0.5
 """Share of an error that is taken for the signal's own at least, however much sampling is said to have added."""
 MOST_OF_RUNS = 3.0
 FIRST_RATED = 40
