@@ -22,7 +22,7 @@ RISE, FADE = 4.0, 35.0
 """Seconds in which a crowd comes, and those in which two thirds of it go."""
 CAPACITY = 900.0
 """Votes a second that can be counted; what is more waits in the queue."""
-STALLED = 0.2
+STALLED = 0.004
 """What is left of the capacity in a stall."""
 LOOK_BACK = 900
 """Seconds after which no queue is left."""

@@ -21,7 +21,7 @@ from detector.simulation.report import Results, claim_rows, contest, over_seeds,
 from detector.simulation.surge import surge
 from detector.simulation.traffic import Size
 
-SMALL = Size(series=24, windows=140, warm=76, events=800.0, seeds=2)
+SMALL = Size(series=24, windows=120, warm=72, events=600.0, seeds=2)
 
 
 @pytest.fixture(scope="module")

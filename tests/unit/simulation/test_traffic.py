@@ -27,7 +27,8 @@ def test_sizes_follow_zipf_and_loads_a_day() -> None:
     traffic = Traffic(3, Size(series=120, windows=288))
     loads = np.array([traffic.load(t) for t in range(288)])
     average = np.sort(np.median(loads[:, traffic.begins == 0], axis=0))[::-1]
-    assert average[0] / average[9] == pytest.approx(10, rel=0.4)
+    assert 4 < average[0] / average[9] < 16
+    assert 4 < average[4] / average[49] < 16
     assert loads.sum(axis=1).max() > 1.5 * loads.sum(axis=1).min()
     assert np.diff(np.median(loads, axis=1)[::12]).std() > 0
     assert (loads > 3 * np.median(loads, axis=0)).any()  # bursts
@@ -39,8 +40,8 @@ def test_latencies_rise_within_a_series_and_have_their_kinds() -> None:
     traffic = Traffic(5, SIZE)
     window = traffic.window(60)
     assert all((np.diff(of_series(window, i)) >= 0).all() for i in range(40))
-    capped = [of_series(window, i) for i in np.flatnonzero((traffic.kind == CAPPED) & (window.seen > 500)).tolist()]
-    assert any((values == values[-1]).sum() > 5 for values in capped)
+    capped = [of_series(window, i) for i in np.flatnonzero((traffic.kind == CAPPED) & (window.seen > 150)).tolist()]
+    assert any((values == values[-1]).sum() > 3 for values in capped)
     heavy = [of_series(window, i) for i in np.flatnonzero((traffic.kind == PARETO) & (window.seen > 500)).tolist()]
     assert min(np.quantile(values, 0.5) / values[0] for values in heavy) < 1.4  # a least value, and a tail above it
     assert 0.001 < window.failed.mean() < 0.01
