@@ -22,8 +22,10 @@ def detector(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "run", "collect", "score", "replay", "alerts", "budget", "simulate shop", "simulate poll"]
-    + ["simulate sampling", "db upgrade", "config check"],
+    [
+        *("demo", "run", "collect", "score", "replay", "alerts", "budget", "db upgrade", "config check"),
+        *("simulate shop", "simulate poll", "simulate sampling"),
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = detector(*command.split(), "--help")
