@@ -7,7 +7,13 @@ import pytest
 from detector.simulation.report import claims, contest, surges
 from detector.simulation.traffic import Size
 
-OPEN: frozenset[str] = frozenset()
+OPEN = frozenset(
+    {
+        "at 1%: error of the mean 3 times smaller than Jaeger adaptive",  # 2.96 at the lower end, docs/sampling.md
+        "at 10%, rate only: error of the mean within 10 % of Jaeger adaptive",
+        "at 10%, rate only: error of the p50 within 10 % of Jaeger adaptive",
+    }
+)
 """Claims that are not reached yet, by their text."""
 
 
