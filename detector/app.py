@@ -41,15 +41,17 @@ from detector.domain.sharing import parse_partitions
 from detector.errors import BusError, SettingsError, StoreError
 from detector.jobs.backup import backup, restore_checkpoints
 from detector.jobs.budget import holding, show_levels
+from detector.jobs.forests import refit
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.crowd import Limits
+from detector.pipeline.ensembles import METRIC
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, PartitionState, Plan
 from detector.pipeline.step import step
-from models import DriftWatch, KernelBank, RiverBank, ScoringBank, warm
+from models import DriftWatch, IsolationBank, KernelBank, RiverBank, ScoringBank, ensemble, warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
@@ -65,7 +67,9 @@ _log = structlog.get_logger()
 def plan_of(settings: Settings) -> Plan:
     """Translate settings into what a partition is run with."""
     chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
-    relevant = settings.model_dump_json(include={"alerts", "windows", "models", "ratios"})
+    if settings.ensemble.enabled:
+        chosen.insert(0, (METRIC, IsolationBank))
+    relevant = settings.model_dump_json(include={"alerts", "ensemble", "windows", "models", "ratios"})
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
@@ -73,6 +77,7 @@ def plan_of(settings: Settings) -> Plan:
         limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
+        ensembles=settings.ensemble.enabled,
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         budgets=settings.alerts.read_budgets(),
@@ -188,9 +193,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
-    jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    kept = settings.retention.alerts_days * DAY_SECONDS
+    jobs = retention(store, kept)
     if budgets := settings.alerts.read_budgets():
         jobs.append(holding(store, bus, budgets))
+    if settings.ensemble.enabled:
+        jobs.append(refit(store, bus, PARTITIONS, settings.ensemble.refit_hours, kept))
     folder = backup_folder(settings)
     return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
 
@@ -210,6 +218,8 @@ def _owner() -> str:
 def warm_up(plan: Plan) -> None:
     """Load the compiled kernels, or compile them, before the first message needs them."""
     warm()
+    if plan.ensembles:
+        ensemble.warm()
     body = encode(JSON, "", 0, 1.0, [{"metric": "value", "value": 0.0}])
     step(PartitionState(plan), decode([(Head(0, 0, "warm", "up"), JSON, body)]))
 
@@ -339,6 +349,18 @@ async def list_levels(settings: Settings) -> list[Stored]:
     """
     async with _reading(settings) as store:
         return await store.levels()
+
+
+async def list_models(settings: Settings) -> list[dict[str, Any]]:
+    """Read the model cards of the newest forests from the database.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.forest_cards()
 
 
 async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:

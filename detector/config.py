@@ -148,6 +148,13 @@ class Backup(Section):
         return folder.expanduser() if folder is not None else None
 
 
+class Ensemble(Section):
+    """Whether the signals of each service are watched together, and how often their forests are fitted anew."""
+
+    enabled: bool = False
+    refit_hours: Annotated[float, Field(gt=0, le=24 * 7)] = 24.0
+
+
 class LimitsSection(Section):
     """Series a partition holds, of one metric of one service and in all."""
 
@@ -226,6 +233,7 @@ class Settings(BaseSettings):
     limits: LimitsSection = LimitsSection()
     retention: Retention = Retention()
     backup: Backup = Backup()
+    ensemble: Ensemble = Ensemble()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
     drift: tuple[DriftSection, ...] = ()

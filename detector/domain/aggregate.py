@@ -21,6 +21,7 @@ class Kind(IntEnum):
     CUMULATIVE = 2
     HISTOGRAM = 3
     RATIO = 4  # of two series; never sent
+    ISOLATION = 5  # of the signals of a service; never sent
 
 
 class Result(IntEnum):

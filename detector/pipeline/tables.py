@@ -14,8 +14,8 @@ Table: TypeAlias = npt.NDArray[np.void]
 Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
-STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio", "ratio")
-MEAN, RATE, P50, P99, ERROR_RATIO, RATIO = range(len(STATISTICS))
+STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio", "ratio", "isolation")
+MEAN, RATE, P50, P99, ERROR_RATIO, RATIO, ISOLATION = range(len(STATISTICS))
 MOST_STATISTICS = 4
 """Values that one window can close with."""
 
