@@ -57,7 +57,7 @@ async def refit_forests(store: Store, publisher: Publisher, partitions: int, kee
                 wanting += 1
                 continue
             forest, card = made
-            body = forests.encode(forest)
+            body = forests.encode_forest(forest)
             await store.save_forest(card, body)
             name = f"forest:{partition}:{seed_of(forest.tenant, forest.service)}:{forest.version}"
             headers = (("Content-Type", forests.FOREST),)

@@ -7,10 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
-
-from detector.adapters.formats import batches, checkpoints, forests, outgoing
-from detector.adapters.formats.levels import decode_levels
+from detector.adapters.formats import batches, checkpoints, outgoing
 from detector.adapters.nats import subjects
 from detector.adapters.nats.reader import PartitionReader
 from detector.domain.aggregate import Arrivals, Head, Refusal
@@ -22,7 +19,6 @@ from detector.jobs.quarantine import Quarantine
 from detector.pipeline.assess import MARKS
 from detector.pipeline.directory import REPLAY_PREFIX
 from detector.pipeline.drift import Drift
-from detector.pipeline.ensembles import Fitted
 from detector.pipeline.state import PartitionState
 from detector.pipeline.step import Outcome, step
 from detector.pipeline.tally import tallied
@@ -32,9 +28,6 @@ from models import REASONS
 MOST_SCORES = 1000
 TALLY_SECONDS = 60.0
 """Between two writes of what was counted for the alert budget."""
-TICK = "tick."
-
-_log = structlog.get_logger()
 
 
 @dataclass
@@ -152,7 +145,7 @@ class Partition:
         heads = (self.quarantine.refuse(self.number, _head(message)) for message in messages)
         bodies = ((head, m.content_type, m.body) for head, m in zip(heads, messages, strict=True))
         arrivals = batches.decode(bodies)
-        outcome = step(self.state, arrivals, self._told(messages))
+        outcome = step(self.state, arrivals)
         self.state.position = max(self.state.position, last.sequence)
         self.state.stream = self.stream.created
         by_position = {message.sequence: message for message in messages}
@@ -173,18 +166,6 @@ class Partition:
             self.tally_due = time.monotonic() + TALLY_SECONDS
             applied.tallies = tallied(self.state, self.number)
         return applied
-
-    def _told(self, messages: Sequence[Message]) -> dict[int, Fitted]:
-        """Read the forests that ticks carry; one that can't be read is logged, and nothing changes."""
-        told: dict[int, Fitted] = {}
-        if self.state.ensembles is not None:
-            for message in messages:
-                if message.content_type == forests.FOREST and message.subject.startswith(TICK):
-                    try:
-                        told[message.sequence] = forests.decode(message.body)
-                    except Undecodable as error:
-                        _log.error("a forest can't be read", partition=self.number, reason=error.detail)
-        return told
 
     def effects(self, applied: Applied) -> Effects:
         """Say what to write in the next transaction."""
@@ -208,27 +189,14 @@ class Partition:
 
 
 def _head(message: Message) -> Head:
-    if message.subject.startswith(TICK):
-        return _tick(message)
+    if message.subject.startswith("tick."):
+        return Head(message.sequence, message.time)
     try:
         _, tenant, service = subjects.parse_part(message.subject)
     except Undecodable as error:
         _, _, token, other = message.subject.split(".", 3)
         return Head(message.sequence, message.time, token, other, refused=(Refusal(None, error.reason, error.detail),))
     return Head(message.sequence, message.time, tenant, service)
-
-
-def _tick(message: Message) -> Head:
-    """Read a tick, which may carry levels, or a forest that `Partition._told` reads.
-
-    Anything else in it is refused and counted, and time passes all the same.
-    """
-    if not message.body or message.content_type == forests.FOREST:
-        return Head(message.sequence, message.time)
-    try:
-        return Head(message.sequence, message.time, notice=decode_levels(message.body))
-    except Undecodable as error:
-        return Head(message.sequence, message.time, refused=(Refusal(None, error.reason, error.detail),))
 
 
 def _alert_message(alert: Alert) -> Outgoing:

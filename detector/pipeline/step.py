@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from detector.domain.aggregate import Arrivals, Head, Refusal
+from detector.domain.budget import Notice
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
@@ -47,7 +48,7 @@ class Outcome:
     drifts: tuple[Drift, ...] = ()
 
 
-def step(state: PartitionState, arrivals: Arrivals, told: Mapping[int, Fitted] | None = None) -> Outcome:
+def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
     """Apply messages to the state of their partition.
 
     Parameters
@@ -56,8 +57,6 @@ def step(state: PartitionState, arrivals: Arrivals, told: Mapping[int, Fitted] |
         Changed in place. A message at or before its position is passed over: it has been applied.
     arrivals : Arrivals
         In stream order.
-    told : mapping, optional
-        By stream sequence of a tick, the forest that a service is judged by from there on.
 
     Returns
     -------
@@ -75,13 +74,9 @@ def step(state: PartitionState, arrivals: Arrivals, told: Mapping[int, Fitted] |
     decisions: list[Decision] = []
     drifted: list[Drift] = []
     refused: dict[int, tuple[Head, list[Refusal]]] = {}
-    told = told or {}
-    for first, last in _beats(state, arrivals.heads, told):
+    for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
-        if head.notice is not None and head.notice.version > state.notice.version:
-            state.obey(head.notice)
-        if head.position in told:
-            adopt(state, told[head.position], head)
+        _hear(state, head)
         moved = head.now // BEAT * BEAT > state.clock
         if moved:
             decisions.extend(missing(state, head.position))
@@ -100,6 +95,15 @@ def step(state: PartitionState, arrivals: Arrivals, told: Mapping[int, Fitted] |
     return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted))
 
 
+def _hear(state: PartitionState, head: Head) -> None:
+    """Put in force what a tick has brought, unless something newer is."""
+    match head.told:
+        case Notice(version=version) as notice if version > state.notice.version:
+            state.obey(notice)
+        case Fitted() as fitted:
+            adopt(state, fitted, head)
+
+
 def _scored(state: PartitionState, closed: np.ndarray, heads: list[Head]) -> Iterator[Scored]:
     """Yield the windows that were sent, then those that forests made of them."""
     windows = assess(state, with_ratios(state, closed, heads))
@@ -112,16 +116,12 @@ def _place(refusal: Refusal) -> int:
     return -1 if refusal.index is None else refusal.index
 
 
-def _beats(state: PartitionState, heads: list[Head], told: Mapping[int, Fitted]) -> Iterator[tuple[int, int]]:
+def _beats(state: PartitionState, heads: list[Head]) -> Iterator[tuple[int, int]]:
     first = next((i for i, head in enumerate(heads) if head.position > state.position), len(heads))
     while first < len(heads):
         beat = heads[first].now // BEAT
         last = first + 1
-        while last < len(heads) and heads[last].now // BEAT == beat and not _tells(heads[last], told):
+        while last < len(heads) and heads[last].now // BEAT == beat and heads[last].told is None:
             last += 1
         yield first, last
         first = last
-
-
-def _tells(head: Head, told: Mapping[int, Fitted]) -> bool:
-    return head.notice is not None or head.position in told

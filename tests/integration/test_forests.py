@@ -103,6 +103,7 @@ async def test_a_forest_goes_from_the_checkpoint_by_the_job_into_the_stream_and_
             bad = Outgoing("bad", subject, b"\x80\x04K\x00.", (("Content-Type", forests.FOREST),))
             await bus.publish(bad)
             await until(lambda: worker.ownership.held[partition].state.position >= 903, 30)
+            assert worker.instruments.totals["malformed:bad_forest"] == 1
             assert worker.faults() == {}
         kept = checkpoints.encode(checkpoints.decode(PLAN, (await store.load_checkpoints(partition))[0][1]))
         assert checkpoints.decode(PLAN, kept).counts["forests"] == 1

@@ -88,7 +88,7 @@ class Sample:
     version: int
 
 
-def encode(fitted: Fitted) -> bytes:
+def encode_forest(fitted: Fitted) -> bytes:
     """Write a forest, about 100 KiB."""
     forest = fitted.forest
     body = ForestBody(
@@ -106,7 +106,7 @@ def encode(fitted: Fitted) -> bytes:
     return msgspec.msgpack.encode(body)
 
 
-def decode(body: bytes) -> Fitted:
+def decode_forest(body: bytes) -> Fitted:
     """Read a forest.
 
     Raises
@@ -155,7 +155,7 @@ def unpack(state: PartitionState, blob: bytes) -> None:
     ensembles: list[Ensemble | None] = [None] * len(open_windows)
     for one in read.ensembles:
         try:
-            fitted = decode(one.fitted) if one.fitted else None
+            fitted = decode_forest(one.fitted) if one.fitted else None
         except Undecodable as error:
             raise ValueError(str(error)) from None
         ensembles[one.number] = Ensemble(
@@ -191,7 +191,7 @@ def samples(blob: bytes) -> Iterator[Sample]:
             offered=one.offered,
             first=one.first,
             last=one.last,
-            version=decode(one.fitted).version if one.fitted else -1,
+            version=decode_forest(one.fitted).version if one.fitted else -1,
         )
 
 
@@ -212,7 +212,7 @@ def _kept(state: PartitionState, number: int, one: Ensemble) -> EnsembleBody:
         last=one.last,
         columns=one.columns,
         row=one.row,
-        fitted=encode(one.fitted) if one.fitted is not None else b"",
+        fitted=encode_forest(one.fitted) if one.fitted is not None else b"",
     )
 
 

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from detector.adapters.formats import checkpoints, forests
 from detector.adapters.formats.batches import decode
+from detector.adapters.formats.encoding import JSON
+from detector.adapters.formats.levels import encode_levels
 from detector.domain.aggregate import Head
 from detector.domain.budget import Budget, Notice
 from detector.errors import CheckpointError, Undecodable
@@ -75,14 +77,23 @@ def fitted() -> Fitted:
     return made[0]
 
 
-TOLD = 3 * TRAINED + 2
-"""Position of the tick that carries the forest."""
+def bringing(head: Head, forest: Fitted) -> Sent:
+    return head, forests.FOREST, forests.encode_forest(forest)
 
 
-def run(state: PartitionState, cuts: Sequence[int] = (), last: int = len(range(3 * WINDOWS))) -> list[Outcome]:
-    rest, first, outcomes = messages()[:last], 3 * TRAINED, []
+@cache
+def telling() -> list[Sent]:
+    """The messages, in which the first tick after the training brings the forest."""
+    sent = list(messages())
+    place = next(i for i, (head, *_) in enumerate(sent) if i > 3 * TRAINED and not head.tenant)
+    sent[place] = bringing(sent[place][0], fitted())
+    return sent
+
+
+def run(state: PartitionState, cuts: Sequence[int] = (), last: int = 3 * WINDOWS) -> list[Outcome]:
+    rest, first, outcomes = telling()[:last], 3 * TRAINED, []
     for until in [*sorted(cuts), last]:
-        outcomes.append(step(state, decode(rest[first:until]), {TOLD: fitted()}))
+        outcomes.append(step(state, decode(rest[first:until])))
         first = until
     return outcomes
 
@@ -136,7 +147,7 @@ def test_signals_that_part_open_an_alert_that_names_them_though_none_of_them_is_
 def test_every_complete_window_after_the_forest_came_is_judged_once() -> None:
     state, outcomes = whole()
     starts = [t for t, _, _ in together(state, outcomes)]
-    assert starts == [T0 + i * 10_000 for i in range(TRAINED, WINDOWS)]
+    assert starts == [T0 + i * 10_000 for i in range(TRAINED + 1, WINDOWS)]
 
 
 def test_evidence_recomputes_the_alert() -> None:
@@ -158,21 +169,21 @@ def test_any_split_into_runs_and_any_checkpoint_come_to_the_same(cuts: set[int])
     last = 3 * TRAINED + 300
     one, other = start(), start()
     expected = together(one, run(one, (), last))
-    assert len(expected) == 100
+    assert len(expected) == 99
     assert together(other, run(other, sorted(cuts), last)) == expected
     assert checkpoints.encode(other) == checkpoints.encode(one)
     middle = max(cuts, default=last)
     before = start()
     first = run(before, (), middle)
     after = checkpoints.decode(SETTINGS, checkpoints.encode(before))
-    second = [step(after, decode(messages()[middle:last]), {TOLD: fitted()})]
+    second = [step(after, decode(telling()[middle:last]))]
     assert together(before, first) + together(after, second) == expected
     assert checkpoints.encode(after) == checkpoints.encode(one)
 
 
 def test_a_window_in_which_a_signal_is_missing_is_in_the_sample_and_not_judged() -> None:
     state = start()
-    step(state, decode(messages()[3 * TRAINED : 3 * TRAINED + 30]), {TOLD: fitted()})
+    step(state, decode(telling()[3 * TRAINED : 3 * TRAINED + 30]))
     many = in_order([sent for i in range(TRAINED + 10, TRAINED + 14) for sent in window(i, (0, 1, 2))])
     lacking = [(replace(h, position=h.position + 3 * TRAINED + 30), kind, body) for h, kind, body in many]
     assert together(state, [step(state, decode(lacking))]) == []
@@ -185,14 +196,25 @@ def test_a_window_in_which_a_signal_is_missing_is_in_the_sample_and_not_judged()
 def test_an_older_forest_and_one_of_an_unknown_service_change_nothing() -> None:
     state = start()
     older = replace(fitted(), version=fitted().version - 1)
+    told = [fitted(), older, replace(fitted(), service="elsewhere", version=fitted().version + 9)]
     heads = [Head(3 * TRAINED + n, T0 + TRAINED * 10_000 + 950) for n in (1, 2, 3)]
-    told = {1: fitted(), 2: older, 3: replace(fitted(), service="elsewhere", version=fitted().version + 9)}
-    step(state, decode([(h, "", b"") for h in heads]), {3 * TRAINED + n: one for n, one in told.items()})
+    step(state, decode(map(bringing, heads, told)))
     ensembles = state.ensembles
     assert ensembles is not None
     assert ensembles.all[0] is not None
-    assert ensembles.all[0].fitted == fitted()
+    assert ensembles.all[0].fitted is not None
+    assert forests.encode_forest(ensembles.all[0].fitted) == forests.encode_forest(fitted())
     assert state.counts["forests"] == 1
+
+
+def test_what_a_tick_brings_and_nobody_can_read_is_refused_and_time_passes() -> None:
+    body = forests.encode_forest(fitted())
+    brought = [(forests.FOREST, body[:-1]), ("", body), ("application/vnd.other", body), ("", b"")]
+    seen = Run(SETTINGS).take([(Head(n, T0 + n * 1000), *one) for n, one in enumerate(brought, 1)])
+    reasons = ["bad_forest", "bad_levels", "unknown_content_type"]
+    assert [(position, reason) for position, _, reason, _ in seen.refused] == list(enumerate(reasons, 1))
+    assert (seen.state.position, seen.state.clock) == (4, T0 + 4000)
+    assert all(seen.counts[f"malformed:{reason}"] == 1 for reason in reasons)
 
 
 def test_signals_that_go_make_room_and_end_the_judging_until_the_next_forest() -> None:
@@ -226,7 +248,7 @@ def test_memory_is_bounded_and_two_steps_do_not_mix() -> None:
 def test_without_the_setting_there_is_nothing() -> None:
     off = plan()
     state = PartitionState(off)
-    step(state, decode(messages()[:9]), {5: fitted()})
+    step(state, decode([*messages()[:9], bringing(Head(10, messages()[8][0].now), fitted())]))
     assert state.ensembles is None
     assert state.counts["forests"] == 0
     assert checkpoints.samples(checkpoints.encode(state)) == []
@@ -234,12 +256,13 @@ def test_without_the_setting_there_is_nothing() -> None:
 
 def test_levels_and_a_forest_told_in_one_run_hold_from_their_own_messages_on_for_the_forest_too() -> None:
     levels = Notice(5, {"*/*": 3.5})
-    rest = messages()[3 * TRAINED : 3 * TRAINED + 90]
-    sent = [(replace(h, notice=levels) if h.position == TOLD + 1 else h, kind, body) for h, kind, body in rest]
+    sent = telling()[3 * TRAINED : 3 * TRAINED + 90]
+    place = next(i for i, (_, kind, _) in enumerate(sent) if kind == forests.FOREST)
+    sent[place + 3] = sent[place + 3][0], JSON, encode_levels(levels)
     state, cut = (checkpoints.decode(replace(SETTINGS, budgets=[Budget(5.0)]), trained()) for _ in range(2))
-    outcome = step(state, decode(sent), {TOLD: fitted()})
+    outcome = step(state, decode(sent))
     for one in sent:
-        step(cut, decode([one]), {TOLD: fitted()})
+        step(cut, decode([one]))
     assert checkpoints.encode(cut) == checkpoints.encode(state)
     assert (state.notice, state.counts["forests"]) == (levels, 1)
     assert len(together(state, [outcome])) > 20
@@ -248,19 +271,19 @@ def test_levels_and_a_forest_told_in_one_run_hold_from_their_own_messages_on_for
 
 
 def test_a_forest_comes_back_as_it_was_written_and_a_damaged_one_is_refused() -> None:
-    body = forests.encode(fitted())
-    again = forests.decode(body)
-    assert forests.encode(again) == body
+    body = forests.encode_forest(fitted())
+    again = forests.decode_forest(body)
+    assert forests.encode_forest(again) == body
     assert again.signals == fitted().signals
     assert len(body) < 200_000
     assert b"sklearn" not in body
     for junk in (b"", b"\x80\x04\x95K\x00.", body[:-1], body[: len(body) // 2]):
         with pytest.raises(Undecodable, match="bad_forest"):
-            forests.decode(junk)
+            forests.decode_forest(junk)
     read = msgspec.msgpack.decode(body)
     for field, value in (("v", 2), ("rows", 0), ("roots", b"\1\0\0\0"), ("signals", ["one"]), ("nodes", b"\0" * 16)):
         with pytest.raises(Undecodable, match="bad_forest"):
-            forests.decode(msgspec.msgpack.encode({**read, field: value}))
+            forests.decode_forest(msgspec.msgpack.encode({**read, field: value}))
 
 
 def test_st_02_samples_of_a_damaged_checkpoint_are_refused() -> None:
