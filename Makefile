@@ -36,10 +36,10 @@ soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# To add a package and leave the others as they are: make lock UPGRADE=
 bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
 	$(BIN)/python -m tests.quality $(ARGS)
 
+# To add a package and leave the others as they are: make lock UPGRADE=
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools

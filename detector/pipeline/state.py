@@ -15,6 +15,7 @@ from detector.domain.series import Series
 from detector.pipeline.budget import EDGES
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import REPLAY_PREFIX, Directory, Labels
+from detector.pipeline.ensembles import Ensembles
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.tables import grown
 from models import DriftWatch, ScoringBank
@@ -92,6 +93,10 @@ class Plan:
         The first pattern that fits a metric names the detector of its signals; others have none.
     budgets : sequence of Budget
         The first that fits a signal decides at which level its alerts open; where none fits `levels.on` does.
+    ensembles : bool
+        Whether the signals of each service are watched together.
+    least_events : float
+        Quantiles and error ratios of windows with fewer events are no values: nothing is scored or learned.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -104,6 +109,8 @@ class Plan:
     ratios: Sequence[Ratio] = ()
     drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
     budgets: Sequence[Budget] = ()
+    ensembles: bool = False
+    least_events: float = 0.0
 
 
 @dataclass
@@ -142,6 +149,8 @@ class PartitionState:
         By row of the series.
     halves : dict of int to dict of int to (bool, float)
         By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
+    ensembles : Ensembles or None
+        None where the plan does without.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
     watches : dict of int to DriftWatch or None
@@ -169,6 +178,7 @@ class PartitionState:
     findings: dict[int, Finding] = field(default_factory=dict)
     missing: dict[int, Alert] = field(default_factory=dict)
     halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
+    ensembles: Ensembles | None = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     watches: dict[int, DriftWatch | None] = field(default_factory=dict)
     notice: Notice = field(default_factory=lambda: Notice(0, {}))
@@ -179,6 +189,7 @@ class PartitionState:
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
+        self.ensembles = Ensembles() if self.plan.ensembles else None
         self.banks = [make() for _, make in self.plan.banks]
         self.tallies = np.zeros((len(self.plan.budgets), 1 + len(EDGES)), np.int64)
         self.obey(self.notice)
