@@ -1,15 +1,15 @@
 """How far a forecast is usually off, for any coverage: adaptive conformal intervals over three scales.
 
 A bucket measures its error by three scales: slow, fast, and by time of day. Each has a histogram of error in
-units of it, on a logarithmic axis, old entries fading. A quantile of the error is the mean of the three scales'
-quantiles, weighted by how the pinball loss came out lately (polynomial weights of the regret). What share of a
-histogram to cut off at an end is itself learned: when more errors than wanted lie beyond, less is cut off. That
-keeps the coverage right whatever the errors do; for shares between those followed it is interpolated.
+units of it, on a logarithmic axis, old entries fading. A quantile of the error is the mean of what the three say.
+What share of a histogram to cut off at an end is itself learned: when more errors than wanted lie beyond, less is
+cut off. That keeps the coverage right whatever the errors do; for shares between those followed it is interpolated.
+What is judged is the interval that today's histograms would have made of the scales of then, so that only two
+scales of every forecast need be kept.
 
 The two ends are independent, so an interval may be lopsided. The upper end is the lower one of mirrored errors.
 
-Sources: Gaillard, Stoltz and van Erven, "A second-order bound with excess losses" (COLT 2014) for the weights;
-Gibbs and Candès, "Adaptive conformal inference under distribution shift" (NeurIPS 2021) for the shares.
+Source: Gibbs and Candès, "Adaptive conformal inference under distribution shift" (NeurIPS 2021) for the shares.
 """
 
 from math import exp, log, sqrt
@@ -33,7 +33,6 @@ MEMORY = 0.9995
 """What is left of an entry when another comes."""
 PRIOR = 10.0
 """Entries that the Laplace distribution counts as before anything is learned."""
-REGRET_MEMORY = 0.993
 PACE = 0.4
 """How quickly a share moves, as a part of itself, for one window ahead."""
 LEAST, MOST = 0.05, 2.5
@@ -110,17 +109,6 @@ def _lower_quantiles(histogram: Histogram, total: float, mirrored: bool, share: 
 
 
 @jit
-def _trust(s: Row, bucket: int, tail: int, out: Floats) -> None:
-    """Write how much each scale is believed at an end."""
-    total = 0.0
-    for c in range(SCALES):
-        out[c] = max(s.regret[bucket, tail, c], 0.0) / (s.regret_squared[bucket, tail, c] + 1e-12)
-        total += out[c]
-    for c in range(SCALES):
-        out[c] = out[c] / total if total > 0.0 else 1.0 / SCALES
-
-
-@jit
 def _add(s: Row, bucket: int, error: float, scale: Floats) -> None:
     for c in range(SCALES):
         size = abs(error) / scale[c]
@@ -139,29 +127,18 @@ def _add(s: Row, bucket: int, error: float, scale: Floats) -> None:
 @jit
 def _learn_end(s: Row, bucket: int, tail: int, error: float, scale: Floats, h: int) -> None:
     """Learn at the lower end (tail 0) or the upper one (tail 1, `error` mirrored) how much to cut off."""
+    share = s.share[bucket, tail]
     quantile = np.empty((SCALES, len(LEVELS)))
-    trust = np.empty(SCALES)
-    _trust(s, bucket, tail, trust)
     for c in range(SCALES):
-        _lower_quantiles(s.histogram[bucket, c], s.total[bucket], tail == 1, s.share[bucket, tail], quantile[c])
-    wide = widened(s, bucket, h)
-    unit = max(s.scale, 1e-30)
-    regret = np.zeros(SCALES)
+        _lower_quantiles(s.histogram[bucket, c], s.total[bucket], tail == 1, share, quantile[c])
+    wide = widened(s, bucket, h) / SCALES
     for i in range(len(LEVELS)):
         end = 0.0
         for c in range(SCALES):
-            end += trust[c] * quantile[c, i] * scale[c]
-        slope = (1.0 if error < end else 0.0) - LEVELS[i]
-        for c in range(SCALES):
-            regret[c] += slope * (end - quantile[c, i] * scale[c]) / unit
+            end += quantile[c, i] * scale[c]
         beyond = 1.0 if error < end * wide else 0.0
         pace = PACE * LEVELS[i] / (1.0 + 0.5 * (h - 1))
-        share = s.share[bucket, tail, i] + pace * (LEVELS[i] - beyond)
-        s.share[bucket, tail, i] = min(max(share, LEAST * LEVELS[i]), MOST * LEVELS[i])
-    for c in range(SCALES):
-        s.regret[bucket, tail, c] = REGRET_MEMORY * s.regret[bucket, tail, c] + regret[c]
-        squared = REGRET_MEMORY * s.regret_squared[bucket, tail, c] + regret[c] * regret[c]
-        s.regret_squared[bucket, tail, c] = squared
+        share[i] = min(max(share[i] + pace * (LEVELS[i] - beyond), LEAST * LEVELS[i]), MOST * LEVELS[i])
 
 
 @jit
@@ -212,17 +189,13 @@ def _share_for(s: Row, bucket: int, tail: int, beyond: float) -> float:
 
 @jit
 def ends(s: Row, bucket: int, beyond: float, out: Floats) -> None:
-    """Write the quantiles of the error by scale, weighted, for `beyond` of the errors beyond either end.
+    """Write the quantiles of the error, by scale, for `beyond` of the errors beyond either end.
 
-    `out` has shape (2, SCALES); the dot product of a row with the scales is the distance from the forecast to
-    that end of the interval, the upper one with its sign turned.
+    `out` has shape (2, SCALES); the mean of a row times the scales is the distance from the forecast to the lower end
+    of the interval, and with its sign turned to the upper one.
     """
-    trust = np.empty(SCALES)
     share = np.empty(1)
-    quantile = np.empty(1)
     for tail in range(2):
-        _trust(s, bucket, tail, trust)
         share[0] = _share_for(s, bucket, tail, beyond)
         for c in range(SCALES):
-            _lower_quantiles(s.histogram[bucket, c], s.total[bucket], tail == 1, share, quantile)
-            out[tail, c] = trust[c] * quantile[0]
+            _lower_quantiles(s.histogram[bucket, c], s.total[bucket], tail == 1, share, out[tail, c : c + 1])

@@ -129,7 +129,7 @@ def _judge(s: Row, long: Long, b: int, start: int, v: float, local: int, weekday
     mixture.learn_losses(s, b, v, float(said[AHEAD]), f, last)
     _scaled(s, x)
     sane = isfinite(ridge.predict(s.theta[b, 0], x) + ridge.predict(s.theta[b, 1], x))
-    if not sane or mixture.worse_than_naive(s, b, max(m, 200)):
+    if not sane or mixture.worse_than_naive(s, b, 500):
         _reset(s, b)
     elif s.learned >= m // 2:
         unit = _unit(s)
@@ -296,7 +296,7 @@ def forecast(
                 continue
             middle += weight * _expect(s, long, c, h, local[i], weekday, x, f)
             intervals.scales(s, c, intervals.part_of_day(slot, m), scale)
-            weight *= intervals.widened(s, c, long.horizons[c])
+            weight *= intervals.widened(s, c, long.horizons[c]) / SCALES
             for k in range(SCALES):
                 below += weight * quantile[c, 0, k] * scale[k]
                 above -= weight * quantile[c, 1, k] * scale[k]

@@ -53,8 +53,6 @@ EXPERTS = 10
 SAME_SLOT, SAME_HOUR, DAY_PROFILE, WEEK_PROFILE, HOUR_PROFILE, MEDIANS, RIDGES = 0, 1, 2, 3, 4, 5, 8
 """Places of the experts: the value a day or an hour before, three profiles, three running medians, two ridges."""
 RIDGE_PAIR = 2
-LAST = EXPERTS
-"""Place of the loss of "as the last value": no expert, but what the watchdog compares with."""
 
 FEATURES = 17
 PAIRS = FEATURES * (FEATURES + 1) // 2
@@ -105,8 +103,8 @@ STATE = np.dtype(
         ("spread", "f4", (BUCKETS, RIDGE_PAIR, PAIRS)),  # covariance of theta, upper triangle
         # how the experts are mixed, see mixture.py
         ("judged", "i8", BUCKETS),  # forecasts judged
-        ("loss", "f8", (BUCKETS, EXPERTS + 1)),  # recent mean absolute error of each expert, and of the last value
-        ("own_loss", "f8", BUCKETS),  # of the mixture
+        ("loss", "f8", (BUCKETS, EXPERTS)),  # recent mean absolute error of each expert
+        ("watched", "f8", (BUCKETS, 3)),  # the same over days: of the mixture, of "as the last value", "as yesterday"
         # how large errors are, see intervals.py
         ("counted", "i8", BUCKETS),  # errors learned from
         ("error_fast", "f8", BUCKETS),
@@ -116,8 +114,6 @@ STATE = np.dtype(
         ("histogram", "f4", (BUCKETS, SCALES, 2 * BINS)),
         ("unit", "f8", BUCKETS),  # weight of a histogram entry now
         ("total", "f8", BUCKETS),  # of all of them
-        ("regret", "f8", (BUCKETS, 2, SCALES)),  # of not having trusted one scale
-        ("regret_squared", "f8", (BUCKETS, 2, SCALES)),
         ("share", "f8", (BUCKETS, 2, len(LEVELS))),  # share beyond an end that gives the share wanted
     ],
     align=True,

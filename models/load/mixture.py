@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.compiled import jit
-from models.load.layout import EXPERTS, LAST, SAME_SLOT, Row
+from models.load.layout import EXPERTS, SAME_SLOT, Row
 
 __all__ = ["forget", "learn_losses", "mix", "worse_than_naive"]
 
@@ -21,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 
 RATE = 0.007
 EAGERNESS = 20.0
+WATCH_RATE = 0.002
 WORSE = 1.3
 """Times the loss of the better naive forecast that a mixture may have."""
 SMALL = 0.01
@@ -51,22 +52,24 @@ def learn_losses(s: Row, bucket: int, v: float, forecast: float, f: Floats, last
     loss = s.loss[bucket]
     for k in range(EXPERTS):
         loss[k] += rate * (abs(v - f[k]) - loss[k])
-    loss[LAST] += rate * (abs(v - last) - loss[LAST])
-    s.own_loss[bucket] += rate * (abs(v - forecast) - s.own_loss[bucket])
+    rate = max(WATCH_RATE, 1.0 / (s.judged[bucket] + 1.0))
+    watched = s.watched[bucket]
+    watched[0] += rate * (abs(v - forecast) - watched[0])
+    watched[1] += rate * (abs(v - last) - watched[1])
+    watched[2] += rate * (abs(v - f[SAME_SLOT]) - watched[2])
     s.judged[bucket] += 1
 
 
 @jit
 def worse_than_naive(s: Row, bucket: int, patience: int) -> bool:
     """Tell whether, over `patience` forecasts or more, the mixture was worse than the better naive forecast."""
-    naive = min(s.loss[bucket, LAST], s.loss[bucket, SAME_SLOT])
-    return bool(s.judged[bucket] >= patience and s.own_loss[bucket] > WORSE * naive + SMALL * s.scale)
+    naive = min(s.watched[bucket, 1], s.watched[bucket, 2])
+    return bool(s.judged[bucket] >= patience and s.watched[bucket, 0] > WORSE * naive + SMALL * s.scale)
 
 
 @jit
 def forget(s: Row, bucket: int) -> None:
     """Believe all experts alike again."""
     s.judged[bucket] = 0
-    s.own_loss[bucket] = 0.0
-    for k in range(EXPERTS + 1):
-        s.loss[bucket, k] = 0.0
+    s.watched[bucket, :] = 0.0
+    s.loss[bucket, :] = 0.0
