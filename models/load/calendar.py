@@ -47,18 +47,14 @@ class Calendar:
     def __init__(self, zone: str = "UTC", country: str = "", region: str = "") -> None:
         self.zone, self.country, self.region = zone, country, region
         try:
-            self._zone = ZoneInfo(zone)
+            ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"time zone {zone!r} isn't known: give a name such as Europe/Berlin") from error
-        self._holidays: Mapping[date, str] = {}
-        if country:
-            try:
-                self._holidays = holidays.country_holidays(country, subdiv=region or None)
-            except NotImplementedError as error:
-                place = f"{country}, {region}" if region else country
-                raise ValueError(f"holidays of {place!r} aren't known: give a code such as DE, and BY of it") from error
-        self._offset_ms = lru_cache(maxsize=4096)(self._look_up_offset)
-        self._marks = lru_cache(maxsize=512)(self._look_up_marks)
+        try:
+            _holidays_of(country, region)
+        except NotImplementedError as error:
+            place = f"{country}, {region}" if region else country
+            raise ValueError(f"holidays of {place!r} aren't known: give a code such as DE, and BY of it") from error
 
     def at(self, t_ms: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
         """Return local time and holidays as `LoadBank.observe` wants them.
@@ -77,17 +73,28 @@ class Calendar:
         """
         utc = np.asarray(t_ms, np.int64)
         quarters, where = np.unique(utc // _QUARTER_MS, return_inverse=True)
-        offsets = np.array([self._offset_ms(int(quarter)) for quarter in quarters], np.int64)
+        offsets = np.array([_offset_ms(self.zone, int(quarter)) for quarter in quarters], np.int64)
         local = utc + offsets[where].reshape(utc.shape)
         days, where = np.unique(local // _DAY_MS, return_inverse=True)
-        marks = np.array([self._marks(int(day)) for day in days], np.uint8)
+        marks = np.array([_marks(self.country, self.region, int(day)) for day in days], np.uint8)
         return local, marks[where].reshape(utc.shape)
 
-    def _look_up_offset(self, quarter: int) -> int:
-        moment = datetime.fromtimestamp(quarter * _QUARTER_MS / 1000, UTC).astimezone(self._zone)
-        offset = moment.utcoffset() or timedelta()
-        return round(offset.total_seconds() * 1000)
 
-    def _look_up_marks(self, day: int) -> int:
-        today = date(1970, 1, 1) + timedelta(days=day)
-        return TODAY * (today in self._holidays) + TOMORROW * (today + timedelta(days=1) in self._holidays)
+@lru_cache(maxsize=16)
+def _holidays_of(country: str, region: str) -> Mapping[date, str]:
+    return holidays.country_holidays(country, subdiv=region or None) if country else {}
+
+
+@lru_cache(maxsize=4096)
+def _offset_ms(zone: str, quarter: int) -> int:
+    """Return local time less UTC in the quarter of an hour of this number."""
+    offset = datetime.fromtimestamp(quarter * _QUARTER_MS / 1000, UTC).astimezone(ZoneInfo(zone)).utcoffset()
+    return round((offset or timedelta()).total_seconds() * 1000)
+
+
+@lru_cache(maxsize=512)
+def _marks(country: str, region: str, day: int) -> int:
+    """Return which of this local day and the next are holidays."""
+    known = _holidays_of(country, region)
+    today = date(1970, 1, 1) + timedelta(days=day)
+    return TODAY * (today in known) + TOMORROW * (today + timedelta(days=1) in known)

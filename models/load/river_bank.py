@@ -45,6 +45,7 @@ class _Signal:
     expected: float = math.nan
     watched: tuple[float, float] = (0.0, 0.0)
     since: int = 0
+    additive: bool = False
 
 
 class RiverForecastBank:
@@ -180,14 +181,19 @@ class RiverForecastBank:
             known = self._rows[row] if row < len(self._rows) else None
             self.add(row, *((known.lower, known.upper) if known else ()))
 
-    def _new(self) -> Any:
-        return self._class(**copy.deepcopy(self._parameters))
+    def _new(self, additive: bool = False) -> Any:
+        parameters = copy.deepcopy(self._parameters)
+        return self._class(**(parameters | {"multiplicative": False} if additive else parameters))
 
     def _signal(self, row: int) -> _Signal:
         signal = self._rows[row] if 0 <= row < len(self._rows) else None
         if signal is None:
             raise IndexError(f"row {row} of {len(self)} was never added: add a row before using it")
         return signal
+
+    def _lift(self, signal: _Signal) -> float:
+        """Return what is added to the values of an additive Holt-Winters, which divides by its first level."""
+        return 1.0 if getattr(signal.model, "multiplicative", True) is False else 0.0
 
     def _observe_one(self, signal: _Signal, y: float, window: int) -> None:
         s = signal.state
@@ -240,36 +246,32 @@ class RiverForecastBank:
             self._restart(signal)
 
     def _restart(self, signal: _Signal) -> None:
-        signal.model = self._new()
+        signal.model = self._new(signal.additive)
         signal.since, signal.watched, signal.expected = 0, (0.0, 0.0), float(signal.state["origin"])
         signal.state["resets"] += 1
 
     def _learn(self, signal: _Signal, y: float) -> None:
         if y <= 0.0 and getattr(signal.model, "multiplicative", False):
-            self._make_additive(signal)
+            signal.additive, signal.since = True, 0  # a ratio of 0 has no inverse
+            signal.model = self._new(additive=True)
         try:
-            signal.model.learn_one(y)
-            path = signal.model.forecast(1) if signal.since >= self.warm_up else [y]
+            signal.model.learn_one(y + self._lift(signal))
+            path = signal.model.forecast(1) if signal.since >= self.warm_up else [y + self._lift(signal)]
         except (ArithmeticError, ValueError, IndexError):
             self._restart(signal)
-            path = [y]
-        expected = float(path[0])
+            path = [y + self._lift(signal)]
+        expected = float(path[0]) - self._lift(signal)
         if not math.isfinite(expected):
             self._restart(signal)
             expected = y
         signal.expected = min(max(expected, signal.lower), signal.upper)
-
-    def _make_additive(self, signal: _Signal) -> None:
-        """Go on with an additive model: a ratio of 0 has no inverse."""
-        signal.model = self._class(**{**copy.deepcopy(self._parameters), "multiplicative": False})
-        signal.since = 0
 
     def _forecast_one(self, signal: _Signal, horizon: int, beyond: float, found: Forecasts, i: int) -> int:
         s = signal.state
         if signal.since < self.warm_up:
             return WARMING_UP
         try:
-            path = np.array(signal.model.forecast(horizon), np.float64)
+            path = np.array(signal.model.forecast(horizon), np.float64) - self._lift(signal)
         except (ArithmeticError, ValueError, IndexError):
             return UNSTEADY
         room = _SANE * float(s["high"] - s["low"])
