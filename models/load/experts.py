@@ -49,13 +49,13 @@ _DAY_BEFORE, _DAY_PROFILE, _WEEK_PROFILE, _HOUR_BEFORE, _HOUR_PROFILE = 6, 8, 9,
 @jit
 def smooth_ahead(s: Row, long: Long, slot: int) -> float:
     """Return the smoothed daily profile at a slot ahead."""
-    return float(long.season[SMOOTH, slot]) if long.visits[0, slot] > 0 else season.daily(s, long, slot)
+    return np.float64(long.season[SMOOTH, slot]) if long.visits[0, slot] > 0 else season.daily(s, long, slot)
 
 
 @jit
 def hourly_ahead(long: Long, window: int) -> float:
     """Return the hourly profile at a window ahead, a difference from the level."""
-    return float(long.season[HOURLY, window % season.hour_windows(long.season.shape[1])])
+    return np.float64(long.season[HOURLY, window % season.hour_windows(long.season.shape[1])])
 
 
 @jit
@@ -115,10 +115,10 @@ def describe(
     """
     m = long.season.shape[1]
     known = long.origins[t % len(long.origins)]
-    level = float(known[LEVEL])
+    level = np.float64(known[LEVEL])
     y = season.past(s, long, t, level)
     slot = season.slot_of(local, m)
-    day = float(long.season[DAILY, slot]) if long.visits[0, slot] > 0 else float(known[LEVEL_SLOW])
+    day = np.float64(long.season[DAILY, slot]) if long.visits[0, slot] > 0 else np.float64(known[LEVEL_SLOW])
     week = season.weekly(long, weekday, slot, day)
     hour = season.hour_windows(m)
     x[1] = y - known[AT_DAY]
@@ -131,7 +131,7 @@ def describe(
     x[8] = day - level
     x[9] = week - level
     x[10] = smooth - level
-    x[11] = y - season.past(s, long, season.same_time(s, local - h - m), float(known[AT_DAY]))
+    x[11] = y - season.past(s, long, season.same_time(s, local - h - m), np.float64(known[AT_DAY]))
     x[12] = known[LEVEL_SLOW] - level
     x[13] = y - level
     x[14] = known[LEVEL_FAST] - level
@@ -143,7 +143,7 @@ def describe(
 def advise(long: Long, t: int, x: Floats, f: Floats) -> None:
     """Write the forecasts of the experts that don't learn by themselves; `x` are the features."""
     known = long.origins[t % len(long.origins)]
-    level = float(known[LEVEL])
+    level = np.float64(known[LEVEL])
     f[SAME_SLOT] = level + x[_DAY_BEFORE]
     f[SAME_HOUR] = level + x[_HOUR_BEFORE]
     f[DAY_PROFILE] = level + x[_DAY_PROFILE]

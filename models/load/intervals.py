@@ -37,6 +37,11 @@ PACE = 0.4
 """How quickly a share moves, as a part of itself, for one window ahead."""
 LEAST, MOST = 0.05, 2.5
 """Bounds of a share, as parts of what is wanted."""
+MARGIN = 0.015
+"""How much narrower an interval is judged than it is given, for each e-fold of the distance.
+
+It makes up for histograms that have moved on between forecast and judgement, and for distances between buckets.
+"""
 FAST = 0.05
 LOCAL = 0.15
 """Rate at which the scale of a part of the day moves, a day."""
@@ -79,7 +84,7 @@ def scales(s: Row, bucket: int, part: int, out: Floats) -> None:
     slow = max(s.error_slow[bucket], 1e-6 * s.scale + 1e-30)
     out[0] = slow
     out[1] = max(sqrt(s.error_fast[bucket] * slow), 0.1 * slow)
-    out[2] = max(float(s.error_local[bucket, part]), 0.1 * slow) if s.local_visits[bucket, part] > 0 else slow
+    out[2] = max(np.float64(s.error_local[bucket, part]), 0.1 * slow) if s.local_visits[bucket, part] > 0 else slow
 
 
 @jit
@@ -93,14 +98,14 @@ def _lower_quantiles(histogram: Histogram, total: float, mirrored: bool, share: 
     """Write the errors, in scales, below which the ascending `share` of the histogram lies."""
     below = 0.0
     k = 0
-    mass = float(histogram[2 * BINS - 1 if mirrored else 0])
+    mass = np.float64(histogram[2 * BINS - 1 if mirrored else 0])
     wanted = 0.0
     for i in range(len(share)):
         wanted = max(wanted, share[i] * total)
         while k < 2 * BINS - 1 and below + mass < wanted:
             below += mass
             k += 1
-            mass = float(histogram[2 * BINS - 1 - k if mirrored else k])
+            mass = np.float64(histogram[2 * BINS - 1 - k if mirrored else k])
         within = min((wanted - below) / mass, 1.0) if mass > 0.0 else 0.5
         if k < BINS:
             out[i] = -SMALLEST * exp(WIDTH * (BINS - k - within))
@@ -131,7 +136,7 @@ def _learn_end(s: Row, bucket: int, tail: int, error: float, scale: Floats, h: i
     quantile = np.empty((SCALES, len(LEVELS)))
     for c in range(SCALES):
         _lower_quantiles(s.histogram[bucket, c], s.total[bucket], tail == 1, share, quantile[c])
-    wide = widened(s, bucket, h) / SCALES
+    wide = widened(s, bucket, h) / (SCALES * (1.0 + MARGIN * log(h)))
     for i in range(len(LEVELS)):
         end = 0.0
         for c in range(SCALES):
@@ -155,8 +160,8 @@ def learn(s: Row, bucket: int, error: float, scale: Floats, part: int, h: int, m
         Whether the forecast was made knowing a whole day; before, only scales are learned.
     """
     if warm:
-        _learn_end(s, bucket, 0, error, scale, h)
-        _learn_end(s, bucket, 1, -error, scale, h)
+        for tail in range(2):
+            _learn_end(s, bucket, tail, error if tail == 0 else -error, scale, h)
         _add(s, bucket, error, scale)
     size = abs(error)
     s.counted[bucket] += 1

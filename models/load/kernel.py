@@ -52,6 +52,7 @@ _MEDIAN_PACE = (0.05, 0.2, 0.01)
 def _start(s: Row, y: float, window: int, offset: int) -> None:
     s.origin = y
     s.first = window
+    s.now = window - 1
     s.offset = offset
     s.moved_at = window
     for b in range(BUCKETS):
@@ -113,20 +114,29 @@ def _expect(s: Row, long: Long, b: int, h: int, local: int, weekday: int, x: Flo
 
 
 @jit
-def _judge(s: Row, long: Long, b: int, start: int, v: float, local: int, weekday: int, x: Floats, f: Floats) -> None:
+def _said(long: Long, b: int, window: int) -> Floats:
+    """Return the place for what bucket `b` forecast at `window`."""
+    place = window % long.horizons[b]
+    for earlier in range(b):
+        place += long.horizons[earlier]
+    return long.targets[place]
+
+
+@jit
+def _judge(s: Row, long: Long, b: int, v: float, local: int, weekday: int, x: Floats, f: Floats) -> None:
     """Learn from what bucket `b` forecast for this window."""
     h = long.horizons[b]
     t = s.now - h
     if t < s.first:
         return
     m = long.season.shape[1]
-    said = long.targets[start + t % h]
-    experts.describe(s, long, t, h, local, weekday, float(said[AHEAD_SMOOTH]), float(said[AHEAD_HOURLY]), x)
+    said = _said(long, b, t)
+    experts.describe(s, long, t, h, local, weekday, np.float64(said[AHEAD_SMOOTH]), np.float64(said[AHEAD_HOURLY]), x)
     experts.advise(long, t, x, f)
     for r in range(RIDGE_PAIR):
         f[RIDGES + r] = said[AHEAD_RIDGE + r]
     last = season.past(s, long, t, s.level)
-    mixture.learn_losses(s, b, v, float(said[AHEAD]), f, last)
+    mixture.learn_losses(s, b, v, np.float64(said[AHEAD]), f, last)
     _scaled(s, x)
     sane = isfinite(ridge.predict(s.theta[b, 0], x) + ridge.predict(s.theta[b, 1], x))
     if not sane or mixture.worse_than_naive(s, b, 500):
@@ -182,19 +192,16 @@ def _window(s: Row, long: Long, v: float, known: bool, holiday: int) -> None:
     f = np.empty(EXPERTS)
     long.values[s.now % len(long.values)] = v
     if known:
-        start = 0
         for b in range(BUCKETS):
-            _judge(s, long, b, start, v, local, weekday, x, f)
-            start += long.horizons[b]
+            _judge(s, long, b, v, local, weekday, x, f)
         _learn(s, long, v, slot, weekday)
     experts.remember(s, long, slot, weekday)
     scale = np.empty(SCALES)
-    start = 0
     for b in range(BUCKETS):
         h = long.horizons[b]
         ahead = local + h
         marked = holiday & (TODAY if ahead // m == local // m else TOMORROW) != 0
-        said = long.targets[start + s.now % h]
+        said = _said(long, b, s.now)
         said[AHEAD] = _expect(s, long, b, h, ahead, season.weekday_of(ahead, m, marked), x, f)
         slot = season.slot_of(ahead, m)
         said[AHEAD_SMOOTH] = experts.smooth_ahead(s, long, slot)
@@ -203,18 +210,6 @@ def _window(s: Row, long: Long, v: float, known: bool, holiday: int) -> None:
             said[AHEAD_RIDGE + r] = f[RIDGES + r]
         intervals.scales(s, b, intervals.part_of_day(slot, m), scale)
         said[AHEAD_FAST], said[AHEAD_LOCAL] = scale[1], scale[2]
-        start += h
-
-
-@jit
-def _pass_missing(s: Row, long: Long, until: int, holiday: int) -> None:
-    """Impute the windows before `until`; after more than a week begin the past anew, but keep what was learned."""
-    if until - s.now - 1 > 7 * long.season.shape[1]:
-        s.first = until
-        return
-    while s.now < until - 1:
-        s.now += 1
-        _window(s, long, float(long.targets[0, AHEAD]), False, holiday)
 
 
 @jit
@@ -237,25 +232,25 @@ def observe(s: Row, long: Long, y: float, t_ms: int, local_ms: int, holiday: int
     window = t_ms // s.step_ms
     offset = (local_ms - t_ms) // s.step_ms
     known = isfinite(y)
+    y = min(max(y, -LARGEST), LARGEST) if known else 0.0
     if s.learned == 0:
         if not known:
             return
-        _start(s, min(max(y, -LARGEST), LARGEST), window, offset)
-    elif window <= s.now:
-        return
-    else:
-        _pass_missing(s, long, window, 0)
-    if offset != s.offset:
-        s.moved_by = offset - s.offset
-        s.moved_at = window
-        s.offset = offset
-    s.now = window
-    v = float(long.targets[0, AHEAD])
-    if known:
-        v = _bounded(s, min(max(y, -LARGEST), LARGEST) - s.origin)
-    elif window == s.first:
-        v = s.level  # after so long a gap nothing was forecast
-    _window(s, long, v, known, holiday)
+        _start(s, y, window, offset)
+    elif window - s.now - 1 > 7 * long.season.shape[1]:
+        s.first = window  # the past begins anew; what was learned stays
+        s.now = window - 1
+    while s.now < window:
+        s.now += 1
+        v = s.level if s.now == s.first else np.float64(long.targets[0, AHEAD])
+        there = s.now == window
+        if there and offset != s.offset:
+            s.moved_by = offset - s.offset
+            s.moved_at = window
+            s.offset = offset
+        if there and known:
+            v = _bounded(s, y - s.origin)
+        _window(s, long, v, there and known, holiday if there else 0)
 
 
 @jit

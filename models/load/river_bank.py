@@ -70,7 +70,7 @@ class RiverForecastBank:
     -----
     River's forecasters know neither time nor gaps: a missing window counts as its own one-step forecast, a gap of more
     than a week starts the model anew. Values are cut off 50 scales from the level. A multiplicative Holt-Winters is
-    replaced by an additive one where a value of 0 or less comes. Where a model raises, answers no number, or is three
+    replaced by an additive one where a value of 0 or less comes; an additive one begins its seasons as ratios, which is mended. Where a model raises, answers no number, or is three
     times as far off as the last value, it is begun anew and `resets` counts it. Until it has learned a season a row is
     `warming_up`; a row whose forecast lies outlandishly far from the recent range says `unsteady`.
 
@@ -255,7 +255,7 @@ class RiverForecastBank:
             signal.additive, signal.since = True, 0  # a ratio of 0 has no inverse
             signal.model = self._new(additive=True)
         try:
-            signal.model.learn_one(y + self._lift(signal))
+            _learn_one(signal.model, y + self._lift(signal))
             path = signal.model.forecast(1) if signal.since >= self.warm_up else [y + self._lift(signal)]
         except (ArithmeticError, ValueError, IndexError):
             self._restart(signal)
@@ -286,3 +286,11 @@ class RiverForecastBank:
         found.lower[i] = np.clip(path + min(below, 0.0) * growth, signal.lower, signal.upper)
         found.upper[i] = np.clip(path - min(above, 0.0) * growth, signal.lower, signal.upper)
         return READY
+
+
+def _learn_one(model: Any, y: float) -> None:
+    """Learn, and mend what an additive Holt-Winters begins with: its seasons are to be differences, no ratios."""
+    new = not getattr(model, "_initialized", True)
+    model.learn_one(y)
+    if new and model._initialized and model.season is not None and not model.multiplicative:
+        model.season.extend([value - model.level[-1] for value in model._first_values])

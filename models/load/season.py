@@ -5,6 +5,8 @@ have a second, quicker profile of the day in its place), and a daily one that ne
 counts as a Sunday. When the local clock was changed, "the same time yesterday" lies an hour nearer or farther.
 """
 
+import numpy as np
+
 from models.compiled import jit
 from models.load.layout import DAILY, HOURLY, SMOOTH, WEEKLY, Long, Row
 
@@ -47,13 +49,13 @@ def hour_windows(m: int) -> int:
 @jit
 def daily(s: Row, long: Long, slot: int) -> float:
     """Return the daily profile at `slot`, or the slow level where it is new."""
-    return float(long.season[DAILY, slot]) if long.visits[0, slot] > 0 else float(s.level_slow)
+    return np.float64(long.season[DAILY, slot]) if long.visits[0, slot] > 0 else np.float64(s.level_slow)
 
 
 @jit
 def weekly(long: Long, weekday: int, slot: int, otherwise: float) -> float:
     """Return the profile of the weekday at `slot`, or `otherwise` where it is new."""
-    return float(long.season[WEEKLY + weekday, slot]) if long.visits[1 + weekday, slot] > 0 else otherwise
+    return np.float64(long.season[WEEKLY + weekday, slot]) if long.visits[1 + weekday, slot] > 0 else otherwise
 
 
 @jit
@@ -62,7 +64,7 @@ def past(s: Row, long: Long, window: int, otherwise: float) -> float:
     room = len(long.values)
     if window < s.first or window <= s.now - room:
         return otherwise
-    return float(long.values[window % room])
+    return np.float64(long.values[window % room])
 
 
 @jit
