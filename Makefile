@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench lock clean
+.PHONY: help demo test check soak bench bench-forecast lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +33,16 @@ soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-forecast: $(DEV) ## Forecast real loads; with ARGS="--refits 3" against refitted models too
+	@$(PIP) install --require-hashes -r requirements-forecast.lock
+	$(BIN)/python -m tests.forecast --plots forecast.png $(ARGS)
+
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --output-file requirements-dev.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra forecast-bench --output-file requirements-forecast.lock pyproject.toml
 
 LOCK_FLAGS := --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
