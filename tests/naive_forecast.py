@@ -18,7 +18,7 @@ class Ridge:
 
     def learn(self, x: Floats, z: float, usual: float, h: int, forget: float) -> None:
         error = z - self.theta @ x
-        noise = 1.5 * (1 + 0.3 * (h - 1)) * usual**2 * max(abs(error) / usual, 1.0)
+        noise = 1.5 * (1 + 0.3 * (h - 1)) * usual * max(float(abs(error)), usual)
         direction = self.covariance @ x
         total = noise + x @ direction
         moved = self.theta + direction * error / total

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.compiled import jit
-from models.load import kernel
+from models.load import kernel, path
 from models.load.contract import READY, WARMING_UP, Forecasts, checked_coverage, checked_horizon
 from models.load.layout import HORIZONS, STATE, Long, long_shapes, windows_a_day
 
@@ -14,6 +14,7 @@ __all__ = ["LoadBank", "warm"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
 
 @jit
 def _observe_all(states: Any, long: Long, rows: Ints, y: Floats, t_ms: Ints, local_ms: Ints, holiday: Any) -> None:
@@ -41,7 +42,7 @@ def _forecast_all(
             continue
         r = rows[i]
         own = Long(long.horizons, long.season[r], long.visits[r], long.values[r], long.origins[r], long.targets[r])
-        kernel.forecast(states[r], own, beyond, local[i], holiday[i], expected[i], lower[i], upper[i])
+        path.forecast(states[r], own, beyond, local[i], holiday[i], expected[i], lower[i], upper[i])
 
 
 class LoadBank:
@@ -56,7 +57,7 @@ class LoadBank:
 
     Notes
     -----
-    One pass, constant time: about 15 microseconds a window; a forecast costs about half a microsecond a window ahead.
+    One pass, constant time: about 15 microseconds a window; a forecast costs about one microsecond a window ahead.
     At most 64 KiB a signal (`bytes_per_signal`) with windows of 5 minutes, half of that with 15.
 
     A row is `warming_up` until it has learned a day. Works for what has a level, a pattern of the day or of the
@@ -109,8 +110,8 @@ class LoadBank:
         row
             0 or more.
         lower, upper
-            Bounds of the signal, units of y: 0 and infinity for counts, rates and durations, 0 and 1 for ratios. Neither
-            forecasts nor intervals leave them.
+            Bounds of the signal, units of y: 0 and infinity for counts, rates and durations, 0 and 1 for ratios.
+            Neither forecasts nor intervals leave them.
         """
         if row < 0 or not lower < upper:
             raise ValueError(f"row {row} must be 0 or more, and lower {lower} less than upper {upper}")
@@ -151,7 +152,7 @@ class LoadBank:
         ValueError
             For columns of different lengths.
         """
-        columns = [
+        columns: list[Any] = [
             np.ascontiguousarray(rows, np.int64),
             np.ascontiguousarray(y, np.float64),
             np.ascontiguousarray(t_ms, np.int64),
@@ -182,8 +183,8 @@ class LoadBank:
         horizon
             Windows ahead, 1 to `most_windows`, a week.
         coverage
-            Share of the values to come that the interval is to hold, .01 to .999. Followed for .5, .8, .9 and .98, in between
-            interpolated; beyond .98 less sure.
+            Share of the values to come that the interval is to hold, .01 to .999. Followed for .5, .8, .9 and .98, in
+            between interpolated; beyond .98 less sure.
         local_ms
             Starts of the windows to come by the local clock, shape (n, horizon); default: it goes on as it went.
         holiday
@@ -274,5 +275,3 @@ def warm() -> None:
     bank.add(0)
     bank.observe(np.zeros(25, int), np.arange(25.0), np.arange(25) * 3_600_000)
     bank.forecast([0], 1)
-
-

@@ -5,6 +5,7 @@
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,10 +69,10 @@ def _times(n: int, start: int = 0) -> npt.NDArray[np.int64]:
     return MONDAY_MS + HOUR_MS * np.arange(start, start + n)
 
 
-def _started(make_bank: MakeBank, rows: int = 1, **bounds: float) -> ForecastBank:
+def _started(make_bank: MakeBank, rows: int = 1, lower: float = -np.inf, upper: float = np.inf) -> ForecastBank:
     bank = make_bank()
     for row in range(rows):
-        bank.add(row, **bounds)
+        bank.add(row, lower, upper)
     return bank
 
 
@@ -137,13 +138,13 @@ def check_bounds_are_kept(make_bank: MakeBank) -> None:
     """Keep forecasts and intervals of counts at 0 or above, of ratios within 0 and 1."""
     near_zero = np.maximum(_load(400) - 100.0, 0.0)
     ratio = np.clip(_load(400) / 120.0, 0.0, 1.0)
-    for y, bounds in ((near_zero, {"lower": 0.0}), (ratio, {"lower": 0.0, "upper": 1.0})):
-        bank = _started(make_bank, **bounds)
+    for y, upper in ((near_zero, np.inf), (ratio, 1.0)):
+        bank = _started(make_bank, lower=0.0, upper=upper)
         _feed(bank, y)
         found = bank.forecast([0], 24, 0.99)
         _require(found.status[0] == READY)
         _require((found.lower >= 0.0).all())
-        _require((found.upper <= bounds.get("upper", np.inf)).all())
+        _require((found.upper <= upper).all())
         _require(found.expected.max() > 0.1)
 
 
@@ -152,7 +153,7 @@ def check_more_coverage_is_never_narrower(make_bank: MakeBank) -> None:
     bank = _started(make_bank)
     _feed(bank, _load(600))
     found = [bank.forecast([0], 24, coverage) for coverage in (0.01, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.999)]
-    for narrow, wide in zip(found, found[1:], strict=False):
+    for narrow, wide in itertools.pairwise(found):
         _require((wide.lower <= narrow.lower).all() and (wide.upper >= narrow.upper).all())
     _require((found[-1].upper - found[-1].lower > found[2].upper - found[2].lower).all())
 

@@ -103,15 +103,13 @@ class ForecastBank(Protocol):
 
 def checked_horizon(horizon: object, most: int) -> int:
     """Return `horizon`; ValueError with the allowed range where it is no whole number within it."""
-    whole = isinstance(horizon, int | np.integer) and not isinstance(horizon, bool)
-    if not whole or not 1 <= int(horizon) <= most:  # type: ignore[call-overload]  # a whole number by now
-        raise ValueError(f"horizon is {horizon!r}: give a whole number of windows ahead, 1 to {most}")
-    return int(horizon)  # type: ignore[call-overload]
+    if isinstance(horizon, int | np.integer) and not isinstance(horizon, bool) and 1 <= int(horizon) <= most:
+        return int(horizon)
+    raise ValueError(f"horizon is {horizon!r}: give a whole number of windows ahead, 1 to {most}")
 
 
 def checked_coverage(coverage: object) -> float:
     """Return `coverage`; ValueError with the allowed range where it isn't within it."""
-    number = isinstance(coverage, float | int | np.number) and not isinstance(coverage, bool)
-    if not number or not LEAST_COVERAGE <= float(coverage) <= MOST_COVERAGE:  # type: ignore[arg-type]
-        raise ValueError(f"coverage is {coverage!r}: give a share from {LEAST_COVERAGE} to {MOST_COVERAGE}")
-    return float(coverage)  # type: ignore[arg-type]
+    if isinstance(coverage, float | np.floating) and LEAST_COVERAGE <= float(coverage) <= MOST_COVERAGE:
+        return float(coverage)
+    raise ValueError(f"coverage is {coverage!r}: give a share from {LEAST_COVERAGE} to {MOST_COVERAGE}")

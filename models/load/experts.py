@@ -11,9 +11,6 @@ import numpy.typing as npt
 from models.compiled import jit
 from models.load import season
 from models.load.layout import (
-    AHEAD_HOURLY,
-    AHEAD_RIDGE,
-    AHEAD_SMOOTH,
     AT_DAY,
     AT_WEEK,
     DAILY,
@@ -28,8 +25,6 @@ from models.load.layout import (
     LEVEL_SLOW,
     MEDIAN,
     MEDIANS,
-    RIDGE_PAIR,
-    RIDGES,
     SAME_HOUR,
     SAME_SLOT,
     SMOOTH,

@@ -58,6 +58,9 @@ def _laplace() -> npt.NDArray[np.float32]:
 
 
 _PRIOR = _laplace()
+_STEPS = SMALLEST * np.exp(WIDTH * np.arange(1, BINS + 1))
+_EDGES = np.concatenate([-_STEPS[::-1], [0.0], _STEPS])
+"""Edges of the bins of a histogram, in scales; the two in the middle reach to zero."""
 
 
 @jit
@@ -107,10 +110,7 @@ def _lower_quantiles(histogram: Histogram, total: float, mirrored: bool, share: 
             k += 1
             mass = np.float64(histogram[2 * BINS - 1 - k if mirrored else k])
         within = min((wanted - below) / mass, 1.0) if mass > 0.0 else 0.5
-        if k < BINS:
-            out[i] = -SMALLEST * exp(WIDTH * (BINS - k - within))
-        else:
-            out[i] = SMALLEST * exp(WIDTH * (k - BINS + within))
+        out[i] = _EDGES[k] + within * (_EDGES[k + 1] - _EDGES[k])
 
 
 @jit

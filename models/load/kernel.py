@@ -2,12 +2,12 @@
 
 Six buckets, each for one distance ahead, forecast every window by a pool of ten experts (`experts`), two of
 them ridge regressions of their own (`ridge`), mixed by how they did lately (`mixture`). Distances in between
-mix the neighbouring buckets in proportion to the logarithm. Intervals come from past errors (`intervals`).
+mix the neighbouring buckets (`path`). Intervals come from past errors (`intervals`).
 
 A missing window counts as its own one-step forecast and teaches nothing.
 """
 
-from math import isfinite, log, sqrt
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +32,9 @@ from models.load.layout import (
     Row,
 )
 
-__all__ = ["LARGEST", "TODAY", "TOMORROW", "forecast", "observe"]
+__all__ = ["LARGEST", "TODAY", "TOMORROW", "expect", "observe"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 LARGEST = 1e30
 """Larger values are cut off, so that they fit float32 with room for sums."""
@@ -85,7 +84,7 @@ def _reset(s: Row, b: int) -> None:
 
 @jit
 def _unit(s: Row) -> float:
-    return max(s.scale, 1e-30)
+    return float(max(s.scale, 1e-30))
 
 
 @jit
@@ -97,7 +96,7 @@ def _scaled(s: Row, x: Floats) -> None:
 
 
 @jit
-def _expect(s: Row, long: Long, b: int, h: int, local: int, weekday: int, x: Floats, f: Floats) -> float:
+def expect(s: Row, long: Long, b: int, h: int, local: int, weekday: int, x: Floats, f: Floats) -> float:
     """Return what bucket `b` expects `h` windows from now, a difference from the origin, within bounds."""
     slot = season.slot_of(local, long.season.shape[1])
     smooth = experts.smooth_ahead(s, long, slot)
@@ -110,11 +109,11 @@ def _expect(s: Row, long: Long, b: int, h: int, local: int, weekday: int, x: Flo
         if not isfinite(v):
             v = s.level
         f[RIDGES + r] = min(max(v, s.low - room), s.high + room)
-    return min(max(mixture.mix(s, b, f), s.lower - s.origin), s.upper - s.origin)
+    return float(min(max(mixture.mix(s, b, f), s.lower - s.origin), s.upper - s.origin))
 
 
 @jit
-def _said(long: Long, b: int, window: int) -> Floats:
+def _said(long: Long, b: int, window: int) -> Row:
     """Return the place for what bucket `b` forecast at `window`."""
     place = window % long.horizons[b]
     for earlier in range(b):
@@ -202,7 +201,7 @@ def _window(s: Row, long: Long, v: float, known: bool, holiday: int) -> None:
         ahead = local + h
         marked = holiday & (TODAY if ahead // m == local // m else TOMORROW) != 0
         said = _said(long, b, s.now)
-        said[AHEAD] = _expect(s, long, b, h, ahead, season.weekday_of(ahead, m, marked), x, f)
+        said[AHEAD] = expect(s, long, b, h, ahead, season.weekday_of(ahead, m, marked), x, f)
         slot = season.slot_of(ahead, m)
         said[AHEAD_SMOOTH] = experts.smooth_ahead(s, long, slot)
         said[AHEAD_HOURLY] = experts.hourly_ahead(long, s.now + h)
@@ -251,58 +250,3 @@ def observe(s: Row, long: Long, y: float, t_ms: int, local_ms: int, holiday: int
         if there and known:
             v = _bounded(s, y - s.origin)
         _window(s, long, v, there and known, holiday if there else 0)
-
-
-@jit
-def forecast(
-    s: Row, long: Long, beyond: float, local: Ints, holiday: npt.NDArray[np.uint8], expected: Floats, lower: Floats,
-    upper: Floats,
-) -> None:  # fmt: skip
-    """Write forecast and interval of the windows to come; changes nothing that is learned.
-
-    Parameters
-    ----------
-    beyond
-        Share of the errors beyond either end of the interval.
-    local
-        Local numbers of the windows to come, shape (horizon,).
-    holiday
-        Whether they lie on a holiday, shape (horizon,).
-    """
-    m = long.season.shape[1]
-    x = np.empty(FEATURES)
-    f = np.empty(EXPERTS)
-    scale = np.empty(SCALES)
-    quantile = np.empty((BUCKETS, 2, SCALES))
-    for b in range(BUCKETS):
-        intervals.ends(s, b, beyond, quantile[b])
-    b = 0
-    for i in range(len(local)):
-        h = i + 1
-        while b < BUCKETS - 2 and long.horizons[b + 1] <= h:
-            b += 1
-        near, far = long.horizons[b], long.horizons[b + 1]
-        part = min(log(h / near) / log(far / near), 1.0)
-        slot = season.slot_of(local[i], m)
-        weekday = season.weekday_of(local[i], m, holiday[i] != 0)
-        middle = below = above = 0.0
-        for c, weight in ((b, 1.0 - part), (b + 1, part)):
-            if weight == 0.0:
-                continue
-            middle += weight * _expect(s, long, c, h, local[i], weekday, x, f)
-            intervals.scales(s, c, intervals.part_of_day(slot, m), scale)
-            weight *= intervals.widened(s, c, long.horizons[c]) / SCALES
-            for k in range(SCALES):
-                below += weight * quantile[c, 0, k] * scale[k]
-                above -= weight * quantile[c, 1, k] * scale[k]
-        if h > m:  # no bucket looks so far: errors grow at least as those of a random walk
-            below *= sqrt(h / m)
-            above *= sqrt(h / m)
-        expected[i] = _in_bounds(s, middle)
-        lower[i] = _in_bounds(s, middle + min(below, 0.0))
-        upper[i] = _in_bounds(s, middle + max(above, 0.0))
-
-
-@jit
-def _in_bounds(s: Row, v: float) -> float:
-    return min(max(v + s.origin, s.lower), s.upper)

@@ -72,7 +72,9 @@ def _times(spread: Singles, x: Floats, out: Floats) -> float:
 
 
 @jit
-def learn(theta: Floats, spread: Singles, forget: float, x: Floats, z: float, usual: float, h: int, work: Floats) -> None:
+def learn(
+    theta: Floats, spread: Singles, forget: float, x: Floats, z: float, usual: float, h: int, work: Floats
+) -> None:
     """Learn that features `x`, seen `h` windows before, led to `z`; `usual` is the usual size of an error."""
     error = z - predict(theta, x)
     rarity = max(abs(error) / usual, 1.0)
@@ -88,5 +90,3 @@ def learn(theta: Floats, spread: Singles, forget: float, x: Floats, z: float, us
             value = forget * (spread[place] - gain * work[j])
             spread[place] = value + (1.0 - forget) * STIFFNESS if i == j else value
             place += 1
-
-

@@ -70,8 +70,9 @@ class RiverForecastBank:
     -----
     River's forecasters know neither time nor gaps: a missing window counts as its own one-step forecast, a gap of more
     than a week starts the model anew. Values are cut off 50 scales from the level. A multiplicative Holt-Winters is
-    replaced by an additive one where a value of 0 or less comes; an additive one begins its seasons as ratios, which is mended. Where a model raises, answers no number, or is three
-    times as far off as the last value, it is begun anew and `resets` counts it. Until it has learned a season a row is
+    replaced by an additive one where a value of 0 or less comes; that an additive one begins its seasons as ratios is
+    mended. Where a model raises, answers no number, or is three times as far off as the last value, it is begun anew
+    and `resets` counts it. Until it has learned a season a row is
     `warming_up`; a row whose forecast lies outlandishly far from the recent range says `unsteady`.
 
     Intervals rest on the errors one window ahead and grow with the square root of the distance.
@@ -135,7 +136,9 @@ class RiverForecastBank:
         """Learn windows one after another; see `LoadBank.observe`. Local time and holidays mean nothing to River."""
         places, values, times = np.asarray(rows), np.asarray(y, np.float64), np.asarray(t_ms, np.int64)
         if places.ndim != 1 or not places.shape == values.shape == times.shape:
-            raise ValueError(f"rows, y, t_ms have shapes {places.shape}, {values.shape}, {times.shape}; all must be (n,)")
+            raise ValueError(
+                f"rows, y, t_ms have shapes {places.shape}, {values.shape}, {times.shape}; all must be (n,)"
+            )
         for row, value, time in zip(places, values, times, strict=True):
             self._observe_one(self._signal(int(row)), float(value), int(time) // self.step_ms)
 
@@ -264,6 +267,9 @@ class RiverForecastBank:
         if not math.isfinite(expected):
             self._restart(signal)
             expected = y
+        s = signal.state
+        room = _SANE * float(s["high"] - s["low"])
+        expected = min(max(expected, float(s["low"]) - room), float(s["high"]) + room)
         signal.expected = min(max(expected, signal.lower), signal.upper)
 
     def _forecast_one(self, signal: _Signal, horizon: int, beyond: float, found: Forecasts, i: int) -> int:

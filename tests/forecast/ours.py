@@ -23,7 +23,7 @@ class Followed:
     answer : Answer
         At the origins.
     inside : dict of str to float
-        Share of the values within the interval, over all windows after the burn-in, by horizon.
+        Share of the values within the interval, over all windows after the burn-in, by horizon; empty if not asked for.
     learn_us : float
         CPU microseconds to learn a window.
     forecast_us : float
@@ -77,7 +77,7 @@ def follow(series: Series, everywhere: bool = True, bank: ForecastBank | None = 
     expected, low, high = (np.stack(column) for column in zip(*kept, strict=True))
     return Followed(
         Answer(expected, low, high),
-        {name: inside / known if known else np.nan for name, (inside, known) in hits.items()},
+        {name: inside / known for name, (inside, known) in hits.items()} if everywhere else {},
         1e6 * learning / series.burn_in,
         1e6 * forecasting / max(asked, 1),
         bank.resets(0),

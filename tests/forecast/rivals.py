@@ -58,7 +58,7 @@ def river(path: str, parameters: Callable[[int], dict[str, Any]]) -> Rival:
 
 
 def statsforecast(name: str) -> Rival:
-    """One of statsforecast's models, fitted anew at each origin; seasons of a day, and of a week where two were seen."""
+    """One of statsforecast's models, fitted anew at each origin; with a weekly season where two weeks were seen."""
     from statsforecast import models as library
 
     def forecast(series: Series) -> Timed:

@@ -198,7 +198,7 @@ def test_wrong_use_is_refused_by_name() -> None:
         bank.add(0, lower=1.0, upper=0.0)
     with pytest.raises(ValueError, match="time stamp 'at'"):
         LoadForecaster(time="at").learn_one(1.0, {})
-    with pytest.raises(ValueError, match="did you mean river:time_series.HoltWinters"):
+    with pytest.raises(ValueError, match=r"did you mean river:time_series\.HoltWinters"):
         RiverForecastBank("river:time_series.HoltWinter", {}, HOUR)
     with pytest.raises(ValueError, match="does not take"):
         RiverForecastBank("river:time_series.SNARIMAX", {"p": 1, "d": 0, "q": 0, "z": 1}, HOUR)
