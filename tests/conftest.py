@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from detector.app import warm_up
+from models import load
 from tests.postgres import Postgres
 from tests.synth import plan
 
@@ -19,6 +20,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile once what each of the processes that share the tests would compile for itself."""
     if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
         warm_up(plan())
+        load.warm()
 
 
 @pytest.fixture(scope="session")
