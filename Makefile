@@ -7,14 +7,17 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak bench bench-forecast lock clean
+.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality lock clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Options of a command go into ARGS:  make demo ARGS="--seconds 60"'
 
 demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins after half a minute
 	@$(BIN)/detector demo $(ARGS)
+
+notebooks: $(DEV) ## Open the notebooks in JupyterLab
+	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
 
 test: check ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
 	$(BIN)/pytest -m "not soak" --numprocesses 4 --dist loadfile $(ARGS)
@@ -37,18 +40,23 @@ bench-forecast: $(DEV) ## Forecast real loads; with ARGS="--refits 3" against re
 	@$(PIP) install --require-hashes -r requirements-forecast.lock
 	$(BIN)/python -m tests.forecast --plots forecast.png $(ARGS)
 
+bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
+	$(BIN)/python -m tests.quality $(ARGS)
+
+# To add a package and leave the others as they are: make lock UPGRADE=
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
-	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra dev --output-file requirements-dev.lock pyproject.toml
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra forecast-bench --output-file requirements-forecast.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra bench --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
 
-LOCK_FLAGS := --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+UPGRADE := --upgrade
+LOCK_FLAGS := --quiet $(UPGRADE) --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
 clean: ## Remove the environment and everything that was generated
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data quality-report
 
 $(RUNTIME): requirements.lock pyproject.toml
 	@echo "Installing Detector into .venv (the first time takes about a minute) ..."

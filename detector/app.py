@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import signal
 import socket
-import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,63 +18,37 @@ from nats.aio.client import Client
 
 from detector.adapters.formats.batches import decode
 from detector.adapters.formats.encoding import JSON, encode
-from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.connection import Counts, connect, disconnect
-from detector.adapters.nats.credentials import Credentials
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_streams
 from detector.adapters.nats.subjects import PARTITIONS
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.config import Settings
+from detector.deployment import ENDPOINTS, backup_folder, broker_url, credentials, database_url, plan_of, process_name
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
 from detector.domain.sharing import parse_partitions
-from detector.errors import BusError, SettingsError, StoreError
-from detector.jobs.backup import backup, restore_checkpoints
+from detector.errors import BusError
+from detector.jobs.backup import backup
+from detector.jobs.budget import holding, show_levels
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
-from detector.pipeline.crowd import Limits
-from detector.pipeline.pairing import Ratio
-from detector.pipeline.state import Levels, PartitionState, Plan
+from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
-from models import KernelBank, RiverBank, ScoringBank, warm
+from models import warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
 """Between two restarts of a broker that stores nothing."""
-ENDPOINTS = "endpoints.json"
-DATABASE = "detector.db"
-BACKUP = "backup"
 DAY_SECONDS = 86_400.0
 
 _log = structlog.get_logger()
-
-
-def plan_of(settings: Settings) -> Plan:
-    """Translate settings into what a partition is run with."""
-    chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
-    relevant = settings.model_dump_json(include={"alerts", "windows", "models", "ratios"})
-    return Plan(
-        banks=[*chosen, ("*", KernelBank)],
-        labels=decode_labels,
-        levels=Levels(**settings.alerts.model_dump()),
-        limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
-        min_step=round(settings.windows.min_step_seconds * 1000),
-        retention=round(settings.windows.retention_hours * 3_600_000),
-        ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
-        config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
-    )
-
-
-def database_url(settings: Settings) -> str:
-    """Where alerts and state are kept."""
-    return settings.database.url or f"sqlite:///{(settings.folder / DATABASE).absolute()}"
 
 
 class Service:
@@ -150,8 +120,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         await asyncio.to_thread(warm_up, plan)
 
         metrics = Metrics()
-        owner = _owner()
-        relay = Relay(store, NatsBus(client), owner)
+        owner = process_name()
+        bus = NatsBus(client)
+        relay = Relay(store, bus, owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
         def told(alerts: list[Alert]) -> None:
@@ -161,10 +132,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         partitions = parse_partitions(settings.partitions, PARTITIONS)
         worker = Worker(store, client, plan, owner, partitions, metrics, told)
         service = Service(nats_url, client, store, worker, relay, recent)
-        schedule = Schedule(store, owner, jobs_of(settings, store), metrics)
+        schedule = Schedule(store, owner, jobs_of(settings, store, bus), metrics)
         schedule.start()
         stack.push_async_callback(schedule.stop)
         _background(stack, "relay", relay.run, service.dead)
+        if plan.budgets:
+            _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
@@ -179,23 +152,13 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         yield service
 
 
-def jobs_of(settings: Settings, store: SqlStore) -> list[Job]:
+def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
     jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    if budgets := settings.alerts.read_budgets():
+        jobs.append(holding(store, bus, budgets))
     folder = backup_folder(settings)
     return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
-
-
-def backup_folder(settings: Settings) -> Path | None:
-    """Where checkpoints are copied to: as set, or beside the database that lies below the folder."""
-    if settings.backup.folder is None and not settings.database.url:
-        return settings.folder / BACKUP
-    return settings.backup.folder
-
-
-def _owner() -> str:
-    """Name this process as no other ever was."""
-    return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
 def warm_up(plan: Plan) -> None:
@@ -257,36 +220,6 @@ async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:
             await asyncio.sleep(RESTART_SECONDS)
 
 
-def _maker(name: str, parameters: dict[str, Any]) -> Callable[[], ScoringBank]:
-    if name == "novelty":
-        return partial(KernelBank, **parameters)
-    return partial(RiverBank, name, parameters)
-
-
-def broker_url(settings: Settings) -> str:
-    """Where the broker is: as set, or the one that `detector run` started below the folder.
-
-    Raises
-    ------
-    BusError
-        Where neither is known.
-    """
-    if settings.nats.url:
-        return settings.nats.url
-    try:
-        found = json.loads((settings.folder / ENDPOINTS).read_text(encoding="utf-8"))["nats"]
-    except (OSError, ValueError, KeyError):
-        found = ""
-    if not found:
-        raise BusError(f"no broker: start `detector run` first (it leaves a note in {settings.folder}), or name --nats")
-    return str(found)
-
-
-def credentials(settings: Settings) -> Credentials:
-    """Files that prove who we are to the broker."""
-    return Credentials(**settings.nats.model_dump(exclude={"url"}))
-
-
 def _port_before(settings: Settings) -> int | None:
     """Port the embedded broker had when it last ran, if nobody has it now: collectors still look for it there."""
     try:
@@ -295,43 +228,6 @@ def _port_before(settings: Settings) -> int | None:
     except (BusError, ValueError, OSError):
         return None
     return port
-
-
-async def list_alerts(settings: Settings, state: str | None, tenant: str | None, limit: int) -> list[Alert]:
-    """Read alerts from the database, the latest first.
-
-    Raises
-    ------
-    StoreError
-        Where there is no database yet, or none that can be read.
-    """
-    if not settings.database.url and not (settings.folder / DATABASE).exists():
-        raise StoreError(f"no database below {settings.folder}: start `detector run` first, or name --database")
-    store = SqlStore.open(database_url(settings))
-    try:
-        return await store.alerts(state=state, tenant=tenant, limit=limit)
-    finally:
-        await store.close()
-
-
-async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:
-    """Put copies of checkpoints back into the database, made where there is none; by partition, its position now.
-
-    Raises
-    ------
-    DetectorError
-        Where there are no copies, or the database is in use.
-    """
-    folder = folder or backup_folder(settings)
-    if folder is None:
-        raise SettingsError("backup.folder is not set: name the folder of the copies")
-    url = database_url(settings)
-    await asyncio.to_thread(upgrade, url)
-    store = SqlStore.open(url)
-    try:
-        return await restore_checkpoints(store, folder, _owner())
-    finally:
-        await store.close()
 
 
 async def serve(settings: Settings) -> None:

@@ -8,13 +8,15 @@ import sys
 import uuid
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detector import __version__
-from detector.config import Loaded, load
 from detector.errors import DetectorError, SettingsError
+
+if TYPE_CHECKING:
+    from detector.config import Loaded
 
 DONE, FAILED, WRONG_USE, ALERTS_FOUND = 0, 1, 2, 3
 
@@ -118,8 +120,8 @@ def collect(
 ) -> None:
     """Publish the metrics of this machine until Ctrl-C."""
     from detector.adapters.terminal.logs import set_up_logs
-    from detector.app import broker_url, credentials
     from detector.collector.collect import collect_host
+    from detector.deployment import broker_url, credentials
 
     settings = _load(file, folder, nats).settings
     set_up_logs(settings.log.level, settings.log.format)
@@ -136,8 +138,8 @@ def score(
     file: Config = None,
 ) -> None:
     """Score files: a row out for each row in, with interval, score, surprise and alerts."""
-    from detector.app import plan_of
     from detector.client.files import score_files
+    from detector.deployment import plan_of
 
     found = score_files(plan_of(_load(file).settings), files, out, time_column, value_column)
     if found and fail_on_alert:
@@ -156,8 +158,8 @@ def replay(
     nats: NatsUrl = None,
 ) -> None:
     """Send files through a running service, at once and on their own time, and write what it scored."""
-    from detector.app import broker_url, credentials
     from detector.client.files import replay_files
+    from detector.deployment import broker_url, credentials
 
     settings = _load(file, folder, nats).settings
     tenant = tenant or f"replay-{uuid.uuid4().hex[:8]}"
@@ -178,7 +180,7 @@ def alerts(
 ) -> None:
     """List alerts, the latest first."""
     from detector.adapters.formats.outgoing import alert_payload
-    from detector.app import list_alerts
+    from detector.queries import list_alerts
 
     if state not in (None, "firing", "resolved"):
         raise typer.BadParameter("must be firing or resolved", param_hint="--state")
@@ -194,11 +196,23 @@ def alerts(
     Console().print(table_of_alerts(found) if found else "no alerts")
 
 
+@app.command(epilog="Example: detector budget --config detector.toml")
+def budget(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
+    """Show how the alert budget is held: levels, alerts a day to expect, and those that fired."""
+    from rich.console import Console
+
+    from detector.adapters.terminal.budget import table_of_levels
+    from detector.queries import list_levels
+
+    found = asyncio.run(list_levels(_load(file, folder, None, database).settings))
+    Console().print(table_of_levels(found) if found else "no levels yet: alerts.budget is not set, or just now")
+
+
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
 def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
     """Bring the tables up to this version; `run` does so by itself."""
     from detector.adapters.sql.migrate import revision, upgrade
-    from detector.app import database_url
+    from detector.deployment import database_url
 
     settings = _load(file, folder, None, database).settings
     if not settings.database.url:
@@ -216,7 +230,7 @@ def db_restore_checkpoints(
     database: DatabaseUrl = None,
 ) -> None:
     """Put the hourly copies of the checkpoints back. Stop every `run` before; the next reads on from there."""
-    from detector.app import restore
+    from detector.queries import restore
 
     settings = _load(file, folder, None, database).settings
     if not settings.database.url:
@@ -233,7 +247,7 @@ def config_check(
     from rich.console import Console
     from rich.table import Table
 
-    from detector.app import credentials
+    from detector.deployment import credentials
 
     loaded = _load(file, folder, nats, database)
     if faults := credentials(loaded.settings).faults():
@@ -251,6 +265,8 @@ def _load(
     database: str | None = None,
     more: dict[str, Any] | None = None,
 ) -> Loaded:
+    from detector.config import load
+
     return load(file, {"folder": folder, "nats.url": nats, "database.url": database, **(more or {})})
 
 

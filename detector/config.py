@@ -10,22 +10,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.adapters.nats.subjects import PARTITIONS
+from detector.domain.budget import MOST_BUDGETS, Budget, per_day
 from detector.domain.sharing import parse_partitions, show_partitions
 from detector.errors import SettingsError
+from detector.pipeline.budget import LOWEST
 from detector.pipeline.crowd import Limits
 from detector.pipeline.state import Levels
-from models import KernelBank, RiverBank
+from models import CAP, KernelBank, RiverBank
+from models.river_drift import check_drift
 
 PREFIX = "DETECTOR_"
 _SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
 """The seed of an nkey, or a key in PEM."""
 _LEVELS, _LIMITS = Levels(), Limits()
-Surprise = Annotated[float, Field(gt=0, le=6)]
+Surprise = Annotated[float, Field(gt=0, le=CAP)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _allowed(text: str) -> str:
+    if text:
+        per_day(text)
+    return text
 
 
 class Section(BaseModel):
@@ -64,8 +73,27 @@ class Http(Section):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8650
 
 
+Allowed = Annotated[str, AfterValidator(_allowed)]
+
+
+class BudgetSection(Section):
+    """A budget of its own for the signals that fit two shell-style patterns; the first table that fits counts."""
+
+    tenant: Annotated[str, Field(min_length=1, max_length=512)] = "*"
+    metric: Annotated[str, Field(min_length=1, max_length=512)] = "*"
+    budget: Annotated[Allowed, Field(min_length=1)]
+
+    def read(self) -> Budget:
+        """Return what a partition is run with."""
+        return Budget(per_day(self.budget), self.tenant, self.metric)
+
+
 class Alerts(Section):
-    """When an alert opens, worsens and resolves; surprises are -log10 of the share of normal windows above."""
+    """When an alert opens, worsens and resolves; surprises are -log10 of the share of normal windows above.
+
+    Signals under a budget open alerts at the level that holds it, once there is one. `critical` keeps its distance
+    from `on`, and the other settings count as they stand.
+    """
 
     on: Surprise = _LEVELS.on
     off: Surprise = _LEVELS.off
@@ -73,12 +101,27 @@ class Alerts(Section):
     min_windows: Windows = _LEVELS.min_windows
     keep_windows: Windows = _LEVELS.keep_windows
     missing_windows: Windows = _LEVELS.missing_windows
+    rearm_windows: Annotated[int, Field(ge=0, le=10_000)] = _LEVELS.rearm_windows
+    budget: Allowed = ""
+    budgets: Annotated[tuple[BudgetSection, ...], Field(max_length=MOST_BUDGETS - 1)] = ()
 
     @model_validator(mode="after")
     def _in_order(self) -> Alerts:
         if not self.off < self.on <= self.critical:
             raise ValueError(f"off < on <= critical must hold, got {self.off}, {self.on}, {self.critical}")
+        names = [budget.name for budget in self.read_budgets()]
+        if names and self.off >= LOWEST:
+            raise ValueError(
+                f"with a budget off must be below {LOWEST}, the lowest level it can come to, got {self.off}"
+            )
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{twice} has two budgets; the one for all that fits no table is alerts.budget")
         return self
+
+    def read_budgets(self) -> list[Budget]:
+        """Return all budgets in the order in which they are tried."""
+        overall = [Budget(per_day(self.budget))] if self.budget else []
+        return [*(budget.read() for budget in self.budgets), *overall]
 
 
 class WindowsSection(Section):
@@ -128,6 +171,19 @@ class Model(Section):
         return self
 
 
+class DriftSection(Section):
+    """Drift detector of the metrics that fit a shell-style pattern; the first table that fits counts."""
+
+    metric: str
+    detector: str = "river:drift.ADWIN"
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _exists(self) -> DriftSection:
+        check_drift(self.detector, self.parameters)
+        return self
+
+
 class RatioSection(Section):
     """A ratio of two metrics of a service, for each set of labels that both have."""
 
@@ -172,6 +228,7 @@ class Settings(BaseSettings):
     backup: Backup = Backup()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
+    drift: tuple[DriftSection, ...] = ()
     log: Log = Log()
 
     @field_validator("folder")

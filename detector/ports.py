@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from detector.domain.alert import Alert
+from detector.domain.budget import Held, Stored, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What one partition wants written in one transaction: alerts, outbox, and the position they stand for."""
+    """What one partition wants written in one transaction: alerts, outbox, tallies, and the position they stand for."""
 
     partition: int
     epoch: int
@@ -94,6 +95,7 @@ class Effects:
     stream_created: int
     alerts: tuple[Alert, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
+    tallies: tuple[Tally, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,18 @@ class Store(Protocol):
 
     async def prune_runs(self, older_than: float, limit: int) -> int:
         """Delete at most `limit` runs that were due more than `older_than` seconds ago; returns how many went."""
+
+    async def tallies(self) -> list[Tally]:
+        """Read the newest tallies of every partition."""
+
+    async def levels(self) -> list[Stored]:
+        """Read the newest level of each group, in the order in which they were saved."""
+
+    async def save_levels(self, held: Sequence[Held]) -> int:
+        """Put levels in the place of all before, drop tallies of other groups; returns their version, the newest."""
+
+    async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
+        """Count the alerts of the last `seconds`, but for silence: (tenant, metric, how many)."""
 
     async def alerts(
         self,

@@ -4,7 +4,8 @@ from models.bank import KernelBank, ScoringBank, warm
 from models.calibration import CAP, GRACE
 from models.kernel import FLOOR, N_TERMS, REASONS, SCORE, VIEWS
 from models.novelty import Explanation, NoveltyDetector
-from models.river_bank import RiverBank, river_detectors
+from models.river_bank import RiverBank, river_detectors, river_forecasters
+from models.river_drift import DriftWatch, river_drift_detectors
 
 __all__ = [
     "CAP",
@@ -14,11 +15,14 @@ __all__ = [
     "REASONS",
     "SCORE",
     "VIEWS",
+    "DriftWatch",
     "Explanation",
     "KernelBank",
     "NoveltyDetector",
     "RiverBank",
     "ScoringBank",
     "river_detectors",
+    "river_drift_detectors",
+    "river_forecasters",
     "warm",
 ]

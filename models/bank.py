@@ -5,8 +5,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models.clock import wall_clock, zone
 from models.compiled import jit
-from models.kernel import FLOOR, SCORE, STATE, VIEWS, observe
+from models.kernel import FLOOR, SCORE, STATE, VIEWS, Guard, guard_of, observe
 
 __all__ = ["KernelBank", "ScoringBank", "warm"]
 
@@ -58,11 +59,11 @@ class ScoringBank(Protocol):
         """Set what `row` has learned; ValueError where `state` doesn't fit."""
         ...
 
-    def snapshot(self, rows: npt.ArrayLike) -> bytes:
+    def snapshot(self, rows: npt.ArrayLike) -> bytes | bytearray:
         """Return the states of `rows`, one behind the other."""
         ...
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Set `rows`, added or not, to a snapshot of as many; ValueError where it doesn't fit."""
         ...
 
@@ -73,8 +74,9 @@ def _observe_until_kept(
     rows: npt.NDArray[np.int64],
     x: npt.NDArray[np.float64],
     t_ms: npt.NDArray[np.int64],
+    local_ms: npt.NDArray[np.int64],
     variance: npt.NDArray[np.float64],
-    floor: float,
+    guard: Guard,
     keep_above: float,
     start: int,
     out: Scores,
@@ -83,10 +85,16 @@ def _observe_until_kept(
     """Go on from `start` up to the first observation whose state is to be kept; it is then in `before`."""
     for i in range(start, len(rows)):
         before[0] = states[rows[i]]
-        observe(states[rows[i]], x[i], t_ms[i], variance[i], floor, out[i])
+        observe(states[rows[i]], x[i], t_ms[i], local_ms[i], variance[i], guard, out[i])
         if out[i].surprise >= keep_above:
             return i
     return len(rows)
+
+
+@jit
+def _gather(states: npt.NDArray[np.void], rows: npt.NDArray[np.int64], out: npt.NDArray[np.void]) -> None:
+    for i in range(len(rows)):
+        out[i] = states[rows[i]]
 
 
 def _column(values: npt.ArrayLike, kind: type[np.generic]) -> npt.NDArray[np.generic]:
@@ -106,6 +114,18 @@ class KernelBank:
         of unit and offset; a positive floor keeps rounding errors of a constant signal from being news.
     capacity
         Rows to make room for at once.
+    least
+        Smallest change that counts, in the unit of the signals; the larger of the two floors holds.
+    direction
+        "up" where only what is too high counts, "down" where only what is too low, else "both". A value that is
+        stuck counts in any direction.
+    time_zone
+        IANA name of the zone whose clock the daily pattern follows, as across changes to summer time.
+
+    Raises
+    ------
+    ValueError
+        For a floor out of range, an unknown direction, or an unknown time zone.
 
     Notes
     -----
@@ -117,7 +137,7 @@ class KernelBank:
 
     Works for any stream of values with a level, a daily pattern, or a set of usual values. A weekly pattern
     is not modelled. After a change of level the new one counts as ordinary within 60 windows, see
-    `models.checks`.
+    `models.checks`; the window with which it does so is marked `accepted`.
 
     Examples
     --------
@@ -130,14 +150,21 @@ class KernelBank:
     (0.0, True, [500])
     """
 
-    name = "novelty/1"
+    name = "novelty/2"
     term_names: tuple[str, ...] = VIEWS
     bytes_per_signal = STATE.itemsize
 
-    def __init__(self, floor: float = FLOOR, capacity: int = 0) -> None:
-        if not 0.0 <= floor < 1.0:
-            raise ValueError(f"floor {floor} is not in [0, 1): give a share of the signal's mean absolute value")
-        self.floor = float(floor)
+    def __init__(
+        self,
+        floor: float = FLOOR,
+        capacity: int = 0,
+        *,
+        least: float = 0.0,
+        direction: str = "both",
+        time_zone: str = "UTC",
+    ) -> None:
+        self.guard = guard_of(floor, least, direction)
+        self._zone = zone(time_zone)
         self._states = np.zeros(capacity, STATE)
 
     def __len__(self) -> int:
@@ -196,15 +223,17 @@ class KernelBank:
         ValueError
             For columns of different lengths.
         """
+        times = np.asarray(t_ms, np.int64)
         columns: list[Any] = [
             _column(rows, np.int64),
             _column(x, np.float64),
-            _column(t_ms, np.int64),
+            _column(times, np.int64),
+            _column(wall_clock(times, self._zone), np.int64),
             _column(variance, np.float64),
         ]
         n = len(columns[0])
         if any(column.shape != (n,) for column in columns):
-            shapes = [column.shape for column in columns]
+            shapes = [columns[i].shape for i in (0, 1, 2, 4)]
             raise ValueError(f"rows, x, t_ms, variance have shapes {shapes}; all must be ({n},)")
         if n and (columns[0].min() < 0 or columns[0].max() >= len(self)):
             raise IndexError(f"rows must lie in 0 to {len(self) - 1}: add a row before observing it")
@@ -219,7 +248,8 @@ class KernelBank:
                 columns[1],
                 columns[2],
                 columns[3],
-                self.floor,
+                columns[4],
+                self.guard,
                 keep_above,
                 at,
                 scores,
@@ -248,11 +278,17 @@ class KernelBank:
         """
         self._states[row] = _states_from(state, 1)[0]
 
-    def snapshot(self, rows: npt.ArrayLike) -> bytes:
-        """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes, in about a millisecond for 3 MiB."""
-        return self._states[np.asarray(rows, np.int64)].tobytes()
+    def snapshot(self, rows: npt.ArrayLike) -> bytes | bytearray:
+        """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes, in about a millisecond for 3 MiB.
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+        Copied without the interpreter's lock, so that the caller's other threads go on.
+        """
+        places: Any = _column(rows, np.int64)
+        blob = bytearray(len(places) * STATE.itemsize)
+        _gather(self._states, places, np.frombuffer(blob, STATE))
+        return blob
+
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Set `rows`, shape (n,), added or not, to a snapshot of n rows.
 
         Raises
@@ -272,7 +308,7 @@ class KernelBank:
             self._states = grown
 
 
-def _states_from(blob: bytes, rows: int) -> npt.NDArray[np.void]:
+def _states_from(blob: bytes | bytearray, rows: int) -> npt.NDArray[np.void]:
     if len(blob) != rows * STATE.itemsize:
         raise ValueError(
             f"{len(blob)} bytes are not {rows} rows of {STATE.itemsize} bytes as {KernelBank.name} writes them: "
@@ -290,3 +326,4 @@ def warm() -> None:
     bank.add(0, 1000)
     rows = np.zeros(1, np.int64)
     bank.observe(rows, np.ones(1), rows, np.zeros(1), 1.0)
+    bank.snapshot(rows)

@@ -9,30 +9,43 @@ from models.surprise import LOWEST, MEMORY
 
 __all__ = ["CAP", "GRACE", "allowance", "calibrated", "history", "score_of"]
 
-CAP = 6.0
+CAP = 12.0
 """Largest surprise."""
 GRACE = 60
 """Observations after which a signal is judged with full confidence."""
 
-# (raw surprise, -log10 of the share of normal observations above it)
+GRACE_CAP = 6.0
+"""Largest surprise at the end of the grace period; it falls with the square of what is learned."""
+SETTLED = 600
+"""Observations after which the past is taken for what it shows."""
+
+# (raw surprise, -log10 of the share of normal observations above it), from 4 million observations of 15 kinds of
+# seeded continuous streams, 1,000 to 20,000 observations old; from 1 on up to .2 less than these showed, so that
+# single kinds and heavy tails keep to the promise too, and carefully continued beyond 4.8
 _TABLE = np.array(
     [
-        (-2.166, 0.0),
-        (-1.697, 0.301),
-        (-1.426, 0.523),
-        (-1.222, 0.699),
-        (-0.884, 1.0),
-        (-0.57, 1.301),
-        (-0.365, 1.523),
-        (-0.208, 1.699),
-        (0.024, 2.0),
-        (0.255, 2.301),
-        (0.445, 2.523),
-        (0.607, 2.699),
-        (0.908, 3.0),
-        (1.369, 3.301),
-        (3.252, 3.699),
-        (6.252, 5.002),
+        (-2.134, 0.0),
+        (-1.583, 0.301),
+        (-1.347, 0.523),
+        (-1.162, 0.699),
+        (-0.855, 0.92),
+        (-0.583, 1.19),
+        (-0.409, 1.39),
+        (-0.275, 1.54),
+        (-0.043, 1.93),
+        (0.154, 2.27),
+        (0.282, 2.45),
+        (0.375, 2.57),
+        (0.53, 2.8),
+        (0.658, 3.1),
+        (0.788, 3.32),
+        (0.891, 3.5),
+        (1.089, 3.8),
+        (1.34, 4.1),
+        (1.531, 4.32),
+        (1.659, 4.5),
+        (1.906, 4.8),
+        (9.106, 12.0),
     ]
 )
 _RAW = np.ascontiguousarray(_TABLE[:, 0])
@@ -50,9 +63,10 @@ def allowance(learned: int) -> float:
     """Return what a short history adds to a raw surprise, 0 or less.
 
     It shows fewer rare values, so that the same rank says less: half the logarithm of the share of a full
-    history.
+    history, and nearly all of it at first, when one new value among a few says next to nothing.
     """
-    return 0.5 * log10(history(learned))
+    young = min(max((SETTLED - learned) / SETTLED, 0.0), 1.0)
+    return 0.5 * (1.0 + young) * log10(history(learned))
 
 
 @jit
@@ -73,7 +87,7 @@ def calibrated(raw: float, learned: int, allowed: float) -> float:
             surprise = _CALIBRATED[i - 1] + share * (_CALIBRATED[i] - _CALIBRATED[i - 1])
             break
     confidence = min(learned / GRACE, 1.0)
-    return float(min(surprise, CAP * confidence * confidence))
+    return float(min(surprise, GRACE_CAP * confidence * confidence)) if learned < GRACE else surprise
 
 
 @jit

@@ -17,7 +17,7 @@ from models.calibration import GRACE
 
 __all__ = ["ALERT", "NEW_LEVEL_WINDOWS", "yield_checks", "yield_estimator_checks"]
 
-ALERT = 2.75
+ALERT = 2.9
 """Surprise from which on an observation counts as an alert in these checks."""
 NEW_LEVEL_WINDOWS = 60
 """Windows after which a new constant level that stays must be ordinary."""

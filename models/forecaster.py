@@ -1,6 +1,6 @@
 """The one-step forecast of a signal and how far it is usually off.
 
-Forecast = profile of the day (48 half hours, by the time stamp in UTC) + a linear forecast of the deviation
+Forecast = profile of the day (48 half hours, by the local time stamp) + a linear forecast of the deviation
 from it by recursive least squares on three features: the last deviation, its fast and its slow average. The
 usual error is the geometric mean of the error of this hour of the day and the overall one.
 
@@ -14,7 +14,7 @@ errors.
 from math import sqrt
 
 from models.compiled import jit
-from models.scale import TINY, WILD, resolution
+from models.scale import TINY, WILD
 from models.state import SLOTS, Row
 
 __all__ = [
@@ -55,7 +55,7 @@ def start_forecast(s: Row) -> None:
 
 @jit
 def hour_of_day(t_ms: int) -> int:
-    """Return the hour of the day, UTC, 0 to 23."""
+    """Return the hour of the day, 0 to 23."""
     return int(t_ms // HOUR_MS % 24)
 
 
@@ -100,11 +100,11 @@ def forecast_deviation(s: Row) -> float:
 
 
 @jit
-def error_scale(s: Row, hour: int, floor: float) -> float:
+def error_scale(s: Row, hour: int, grain: float) -> float:
     """Return the usual absolute error of the forecast in this hour of the day, in units of x."""
     overall = s.noise + 0.01 * s.scale
     local = s.hour_noise[hour] if s.hour_visits[hour] > TRUSTED else overall
-    return float(sqrt(max(local, 0.1 * overall)) * sqrt(overall) + resolution(s, floor) + TINY)
+    return float(sqrt(max(local, 0.1 * overall)) * sqrt(overall) + grain + TINY)
 
 
 @jit

@@ -1,66 +1,70 @@
 """The novelty kernel: one observation of one signal, scored and then learned, in constant time.
 
-Seven views of a signal, each a statistic that is 0 where nothing is strange:
-
-- *value*: distance to the nearest value seen before; *spread*: the same of the spread of the last 4 values;
-- *above*, *below*: error of the one-step forecast, in usual errors;
-- *drift_up*, *drift_down*: CUSUM of that error, for small shifts that last;
-- *stuck*: how long a value has repeated, against the signal's finished runs.
-
-Each statistic is rated by its own past (`surprise`); the largest rating less the view's handicap wins and is
-mapped to the calibrated scale (`calibration`).
-
-Sources: Page, "Continuous inspection schemes" (Biometrika 1954) for the CUSUM; the parts name theirs.
+Each statistic of the views (`views`) is rated by its own past (`surprise`); the largest rating less the view's
+handicap wins and is mapped to the calibrated scale (`calibration`). A suspected incident is followed until it
+ends or is accepted as the new level (`incident`).
 """
 
-from math import hypot, inf, isfinite, log, sqrt
+from math import hypot, isfinite, log, log10, sqrt
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from models import forecaster, intervals, scale, surprise
+from models import forecaster, incident, scale, surprise, views
 from models.calibration import GRACE, allowance, calibrated, history, score_of
 from models.compiled import jit
 from models.reasons import reason_of
 from models.score import N_TERMS, REASONS, SCORE
-from models.state import ABOVE, BELOW, DRIFT_DOWN, DRIFT_UP, SPREAD, STATE, STUCK, VALUE, VIEWS, Row
+from models.state import ABOVE, BELOW, SPREAD, STATE, STUCK, VALUE, VIEWS, Row
 from models.surprise import LOWEST, MEMORY
 
-__all__ = ["FLOOR", "N_TERMS", "REASONS", "SCORE", "STATE", "VIEWS", "observe"]
+__all__ = ["FLOOR", "LARGEST", "N_TERMS", "REASONS", "SCORE", "STATE", "VIEWS", "Guard", "guard_of", "observe"]
 
 Terms = npt.NDArray[np.float64]
-
 
 FLOOR = 1e-6
 """Smallest change that counts, as a share of the mean absolute value."""
 LARGEST = 1e150
 """Larger values are cut off, so that no square overflows."""
-GENERATION = 8000
-"""Observations after which a new set of seen values is begun; the one before it still counts."""
-SAME = 0.02
-"""Values this many scales apart are one to the set of seen values."""
-EQUAL = 0.001
-"""Values this many scales apart repeat each other."""
-TOLERATED_RUN = 4
-"""Repeats that are never news."""
-RUNS_NEEDED = 40
-"""Finished runs before a long one can be called strange."""
-DRIFT_SLACK, DRIFT_CUT, DRIFT_MOST = 0.5, 5.0, 80.0
 COVERAGE = 0.99
-FIRST_RATED = 5
+MOST_OF_RUNS = 3.0
+FIRST_RATED = 40
 """Observations needed before anything is rated."""
 
+HELD = REASONS.index("level_shift")
+"""Reason of a surprise that only lasts because its incident does."""
 NOTHING = log(surprise.SOFT)
 """Where a statistic of 0 stands in its histogram."""
 
-_HANDICAP = np.array([0.0, 0.75, 1.0, 1.0, 1.0, 1.0, 1.25])
-_SOFTNESS = np.array([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.1])
+# value, spread, above, below, drift up, drift down, stuck, turbulence, away up, away down
+_HANDICAP = np.array([0.3, 1.6, 1.1, 1.1, 0.75, 0.75, 1.35, 0.25, 0.95, 0.95])
+_SOFTNESS = np.array([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.1, 0.05, 0.05, 0.05])
 
 
-@jit
-def _ratio(size: float, unit: float) -> float:
-    """Return size / unit, bounded; a size of 0 is 0 in any unit."""
-    return min(size / unit, 1e12) if size > 0.0 else 0.0
+class Guard(NamedTuple):
+    """What a user asks of all signals of a bank."""
+
+    floor: float
+    """Smallest change that counts, as a share of a signal's mean absolute value."""
+    least: float
+    """Smallest change that counts, in units of x."""
+    direction: int
+    """1: only what is too high counts, -1: only what is too low, 0: both."""
+
+
+DIRECTIONS = {"both": 0, "up": 1, "down": -1}
+
+
+def guard_of(floor: float, least: float, direction: str) -> Guard:
+    """Check what a user asks for; ValueError names what is wrong with it."""
+    if not 0.0 <= floor < 1.0:
+        raise ValueError(f"floor {floor} is not in [0, 1): give a share of the signal's mean absolute value")
+    if not 0.0 <= least < LARGEST:
+        raise ValueError(f"least {least} is not a size: give the smallest change that counts, 0 or more")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"direction {direction!r} is not one of {', '.join(DIRECTIONS)}")
+    return Guard(float(floor), float(least), DIRECTIONS[direction])
 
 
 @jit
@@ -81,38 +85,6 @@ def _missing_windows(s: Row, t_ms: int) -> int:
 
 
 @jit
-def _spread(s: Row, v: float) -> float:
-    """Return the standard deviation of the last 4 values, 0 where a window is missing among them."""
-    if s.unbroken < 3:
-        return 0.0
-    a, b, c = s.recent[0], s.recent[1], s.recent[2]
-    mean = 0.25 * (v + a + b + c)
-    return 0.5 * hypot(hypot(v - mean, a - mean), hypot(b - mean, c - mean))
-
-
-@jit
-def _novelty(s: Row, view: int, v: float) -> float:
-    """Return the distance to the nearest value seen in this generation or the one before."""
-    first = intervals.distance(s.low[view, 0], s.high[view, 0], s.used[view, 0], v)
-    second = intervals.distance(s.low[view, 1], s.high[view, 1], s.used[view, 1], v)
-    nearest = min(first, second)
-    return float(nearest) if nearest < inf else 0.0
-
-
-@jit
-def _absorb(s: Row, view: int, v: float, unit: float) -> None:
-    g = s.generation
-    s.used[view, g] = intervals.absorb(s.low[view, g], s.high[view, g], s.used[view, g], v, SAME * unit)
-
-
-@jit
-def _drift(s: Row, z: float) -> None:
-    z = min(max(z, -DRIFT_CUT), DRIFT_CUT)
-    s.drift[0] = min(max(s.drift[0] + z - DRIFT_SLACK, 0.0), DRIFT_MOST)
-    s.drift[1] = min(max(s.drift[1] - z - DRIFT_SLACK, 0.0), DRIFT_MOST)
-
-
-@jit
 def _age(s: Row, log_unit: float) -> None:
     """Let the past fade by one observation and follow a scale that has moved."""
     if s.learned <= 30:
@@ -129,25 +101,18 @@ def _age(s: Row, log_unit: float) -> None:
             for i in range(surprise.BINS):
                 s.histograms[view, i] /= s.unit
         s.unit = 1.0
-    if s.learned > 0 and s.learned % GENERATION == 0:
-        s.generation = 1 - s.generation
-        s.used[VALUE, s.generation] = 0
-        s.used[SPREAD, s.generation] = 0
+    views.forget(s)
 
 
 @jit
-def _repeat(s: Row, v: float, unit: float) -> int:
-    """Count the repeats of a value; return the length of the run that `v` ends, less the tolerated, or -1."""
-    if s.learned > 0 and abs(v - s.recent[0]) <= EQUAL * unit:
-        s.run += 1
-        return -1
-    ended = max(s.run - TOLERATED_RUN, 0)
-    s.run = 0
-    return int(ended)
+def _most(view: int, learned: int) -> float:
+    """Return the largest rating that so short a past can support; the tail of a few run lengths supports less."""
+    most = 3.0 + log10(learned / 100.0)
+    return min(most, MOST_OF_RUNS) if view == STUCK else most
 
 
 @jit
-def _judge(s: Row, log_unit: float, allowed: float, terms: Terms) -> tuple[float, int]:
+def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool, terms: Terms) -> tuple[float, int]:
     """Rate the statistics in `terms`, add them to their past, and put their surprises in their place.
 
     Returns the highest rating less the view's handicap, and its view.
@@ -161,8 +126,9 @@ def _judge(s: Row, log_unit: float, allowed: float, terms: Terms) -> tuple[float
         if view in (VALUE, SPREAD):
             u += in_units_of_x
         terms[view] = 0.0
-        if statistic > 0.0 and s.learned >= FIRST_RATED:
-            rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view]) - _HANDICAP[view]
+        if statistic > 0.0 and s.learned >= FIRST_RATED and views.counted(view, direction, rises):
+            rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view])
+            rated = min(rated, _most(view, s.learned)) - _HANDICAP[view]
             terms[view] = calibrated(rated, s.learned, allowed)
             if rated > highest:
                 highest = rated
@@ -177,7 +143,7 @@ def _interval(s: Row, expected: float, error: float, out: Row) -> None:
     """Write the forecast and the interval that errors of either sign left once in 200 observations."""
     above = 4.0
     below = 4.0
-    if s.learned >= 40:
+    if s.learned >= FIRST_RATED:
         rare = 0.5 * (1.0 - COVERAGE) * s.unit * MEMORY * history(s.learned)
         above = surprise.quantile(s.histograms[ABOVE], rare)
         below = surprise.quantile(s.histograms[BELOW], rare)
@@ -193,16 +159,16 @@ def _no_observation(s: Row, out: Row) -> None:
     out.score = 0.0
     out.surprise = 0.0
     out.reason = 0
+    out.accepted = 0
     out.grace = max(GRACE - s.learned, 0)
     out.expected = out.lower = out.upper = s.origin + s.recent[0]
 
 
 @jit
-def _learn(s: Row, v: float, base: float, slot: int, floor: float) -> None:
+def _learn(s: Row, v: float, base: float, slot: int, grain: float) -> None:
     """Learn level and scale from a bounded value and move on to the next window."""
-    reach = scale.reach(s, floor)
-    forecaster.learn_deviation(s, v, base, slot, reach)
-    scale.learn_scale(s, v, floor)
+    forecaster.learn_deviation(s, v, base, slot, scale.reach(s, grain))
+    scale.learn_scale(s, v, grain)
     s.recent[2] = s.recent[1]
     s.recent[1] = s.recent[0]
     s.recent[0] = v
@@ -211,19 +177,7 @@ def _learn(s: Row, v: float, base: float, slot: int, floor: float) -> None:
 
 
 @jit
-def _statistics(s: Row, v: float, spread: float, z: float, grain: float, unit: float, terms: Terms) -> None:
-    """Write the statistic of each view; 0 is "nothing strange"."""
-    terms[VALUE] = _ratio(_novelty(s, VALUE, v) - grain, unit)
-    terms[SPREAD] = _ratio(_novelty(s, SPREAD, spread) - grain, unit)
-    terms[ABOVE] = max(z, 0.0)
-    terms[BELOW] = max(-z, 0.0)
-    terms[DRIFT_UP] = s.drift[0]
-    terms[DRIFT_DOWN] = s.drift[1]
-    terms[STUCK] = max(s.run - TOLERATED_RUN, 0) if s.runs >= RUNS_NEEDED else 0.0
-
-
-@jit
-def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row) -> None:
+def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: Guard, out: Row) -> None:
     """Score one observation, then learn it.
 
     Parameters
@@ -234,10 +188,12 @@ def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row
         The value. Not finite: nothing is learned and the score is 0.
     t_ms
         Start of its window, Unix milliseconds UTC, later than the one before.
+    local_ms
+        The same by the clock on the wall, which the daily pattern follows.
     variance
         Variance that sampling added to `x`, in units of x squared; 0 where it is exact.
-    floor
-        Smallest change that counts, as a share of the mean absolute value.
+    guard
+        What counts.
     out
         Record of dtype SCORE that receives the answer.
     """
@@ -255,51 +211,52 @@ def observe(s: Row, x: float, t_ms: int, variance: float, floor: float, out: Row
     if missing > 0:
         s.unbroken = 0
         forecaster.fade(s, missing)
-    hour = forecaster.hour_of_day(t_ms)
-    slot = forecaster.enter_half_hour(s, t_ms)
+    grain = max(scale.resolution(s, guard.floor), guard.least)
+    hour = forecaster.hour_of_day(local_ms)
+    slot = forecaster.enter_half_hour(s, local_ms)
     base = forecaster.baseline(s, slot)
     forecast = base + forecaster.forecast_deviation(s)
-    own_error = forecaster.error_scale(s, hour, floor)
+    own_error = forecaster.error_scale(s, hour, grain)
     noisy_error = hypot(own_error, sampling)
     usual_error = noisy_error * sqrt(1.0 + min(missing, 100))
     _interval(s, s.origin + forecast, usual_error, out)
 
     # The statistics. What lies below the resolution is no difference.
-    grain = scale.resolution(s, floor)
     own_unit = s.scale + grain + scale.TINY
-    unit = hypot(own_unit, sampling)
     v = x - s.origin
-    near_v = scale.bounded(s, v, floor)
+    near_v = scale.bounded(s, v, grain)
     error = v - forecast
-    ended = _repeat(s, near_v, own_unit)
-    z = _ratio(abs(error) - grain, usual_error)
+    ended = views.repeat(s, near_v, own_unit)
+    z = min(max(abs(error) - grain, 0.0) / usual_error, 1e12)
     if s.run > 0:
         z = 0.0  # no change is for the view "stuck" to judge: a flat stretch must not break an old profile
     elif error < 0.0:
         z = -z
-    spread = _spread(s, near_v)
-    _drift(s, z)
-    _statistics(s, v, spread, z, grain, unit, out.terms)
+    spread = views.spread_of(s, near_v)
+    views.follow_errors(s, z)
+    views.statistics(s, v, spread, z, grain, hypot(own_unit, sampling), out.terms)
 
     # The judgement.
     log_unit = log(own_unit)
     allowed = allowance(s.learned)
     _age(s, log_unit)
-    rated, strangest = _judge(s, log_unit, allowed, out.terms)
-    out.surprise = calibrated(rated, s.learned, allowed)
+    rated, strangest = _judge(s, log_unit, allowed, guard.direction, error > 0.0, out.terms)
+    found = calibrated(rated, s.learned, allowed)
+    out.reason = reason_of(s, strangest, x, out) if found > 0.0 else 0
+    out.surprise, accepted = incident.follow(s, v, found, out.lower - s.origin, out.upper - s.origin)
+    out.accepted = 1 if accepted else 0
+    if out.reason == 0 and out.surprise > 0.0:
+        out.reason = HELD
     out.score = score_of(out.surprise)
     out.grace = max(GRACE - s.learned, 0)
-    out.reason = reason_of(s, strangest, x, out) if out.surprise > 0.0 else 0
 
     # The learning.
     if ended >= 0:
         surprise.add(s.histograms[STUCK], surprise.logarithm(float(ended)), s.unit)
         s.runs += 1
-    _absorb(s, VALUE, v, own_unit)
-    if s.unbroken >= 3:
-        _absorb(s, SPREAD, spread, own_unit)
+    views.absorb(s, v, spread, own_unit)
     if s.learned > 0 and missing == 0:
         if s.learned > 5:
             forecaster.learn_weights(s, error, noisy_error, own_unit)
         forecaster.learn_error(s, error * own_error / noisy_error, own_error, hour)
-    _learn(s, near_v, base, slot, floor)
+    _learn(s, near_v, base, slot, grain)

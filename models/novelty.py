@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from river import base
 
 from models.calibration import GRACE
-from models.kernel import FLOOR, REASONS, SCORE, STATE, VIEWS, observe
+from models.clock import wall_clock, zone
+from models.kernel import FLOOR, REASONS, SCORE, STATE, VIEWS, guard_of, observe
 
 __all__ = ["Explanation", "NoveltyDetector"]
 
@@ -52,6 +54,12 @@ class NoveltyDetector(base.AnomalyDetector):
     floor
         Smallest change that counts, as a share of the mean absolute value; 0 makes scores independent of the
         unit.
+    least
+        Smallest change that counts, in the unit of the values.
+    direction
+        "up" where only what is too high counts, "down" where only what is too low, else "both".
+    time_zone
+        IANA name of the zone whose clock the daily pattern follows.
 
     Notes
     -----
@@ -73,12 +81,26 @@ class NoveltyDetector(base.AnomalyDetector):
     'spike'
     """
 
-    def __init__(self, time: str | None = None, step_seconds: float = 10.0, floor: float = FLOOR) -> None:
+    def __init__(
+        self,
+        time: str | None = None,
+        step_seconds: float = 10.0,
+        floor: float = FLOOR,
+        least: float = 0.0,
+        direction: str = "both",
+        time_zone: str = "UTC",
+    ) -> None:
         self.time = time
         self.step_seconds = step_seconds
         self.floor = floor
+        self.least = least
+        self.direction = direction
+        self.time_zone = time_zone
+        self._guard = guard_of(floor, least, direction)
+        self._zone = zone(time_zone)
         self._state = np.zeros(1, STATE)
         self._state["step_ms"] = round(step_seconds * 1000)
+        self._feature: str | None = None
 
     def learn_one(self, x: Mapping[str, Any]) -> None:
         """Learn one observation.
@@ -86,10 +108,12 @@ class NoveltyDetector(base.AnomalyDetector):
         Raises
         ------
         ValueError
-            For a feature that is missing, of the wrong type or not finite, by its name.
+            For a feature that is missing, of the wrong type, not finite, or another than the one learned so far,
+            by its name.
         """
         value, t_ms = self._read(x)
-        observe(self._state[0], value, t_ms, 0.0, self.floor, np.zeros(1, SCORE)[0])
+        self._feature = next(name for name in x if name != self.time)
+        self._observe(self._state, value, t_ms)
 
     def score_one(self, x: Mapping[str, Any]) -> float:
         """Return the score of one observation, in [0, 1); changes nothing."""
@@ -112,8 +136,12 @@ class NoveltyDetector(base.AnomalyDetector):
 
     def _score(self, x: Mapping[str, Any]) -> Any:
         value, t_ms = self._read(x)
+        return self._observe(self._state.copy(), value, t_ms)
+
+    def _observe(self, state: npt.NDArray[np.void], value: float, t_ms: int) -> Any:
         found = np.zeros(1, SCORE)
-        observe(self._state.copy()[0], value, t_ms, 0.0, self.floor, found[0])
+        local_ms = int(wall_clock(np.array([t_ms]), self._zone)[0])
+        observe(state[0], value, t_ms, local_ms, 0.0, self._guard, found[0])
         return found[0]
 
     def _read(self, x: Mapping[str, Any]) -> tuple[float, int]:
@@ -121,6 +149,8 @@ class NoveltyDetector(base.AnomalyDetector):
         if len(names) != 1:
             raise ValueError(f"expected one feature beside the time stamp, got {names or 'none'}: select one")
         name = names[0]
+        if self._feature not in (None, name):
+            raise ValueError(f"feature {name!r} is not {self._feature!r}, which was learned: give it a clone")
         value = x[name]
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
         if not number or not math.isfinite(value):

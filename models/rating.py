@@ -1,11 +1,11 @@
 """Rates the raw scores of any model, whatever their unit, by their own past."""
 
-from math import hypot
+from math import hypot, log10
 
 import numpy as np
 
 from models import scale, surprise
-from models.calibration import allowance, calibrated
+from models.calibration import calibrated, history
 from models.compiled import jit
 from models.scale import TINY
 from models.state import Row
@@ -29,6 +29,8 @@ RATING = np.dtype(
 
 _SOFTNESS = 0.05
 _WIDTH = 16.0
+SETTLED = 30
+"""Raw scores before the scale means anything: by it the first would lie at the far end and make the tail heavy."""
 FARTHEST = 1e6
 """Bound of a standardised value, so that a model's squares stay sane."""
 
@@ -49,7 +51,7 @@ def standardised(s: Row, x: float, variance: float, floor: float) -> float:
     if abs(deviation) <= grain:
         deviation = 0.0
     place = 0.5 + min(max(deviation / unit / _WIDTH, -FARTHEST), FARTHEST)
-    scale.learn_scale(s, scale.bounded(s, v, floor), floor)
+    scale.learn_scale(s, scale.bounded(s, v, grain), grain)
     s.learned += 1
     return float(place)
 
@@ -68,16 +70,16 @@ def rate_raw(s: Row, raw: float) -> float:
     statistic = 0.0
     if excess > 0.0:
         statistic = min(excess / (s.scale + grain + TINY), 1e12)
-        if s.learned >= 5:
+        if s.learned >= SETTLED:
             rated = surprise.rate(s.histogram, surprise.logarithm(statistic), s.unit, _SOFTNESS)
-            allowed = allowance(s.learned)
-            found = calibrated(rated + allowed, s.learned, allowed)
+            found = calibrated(rated, s.learned, log10(history(s.learned)))
     s.unit /= 1.0 - 1.0 / MEMORY
     if s.unit > 1e4:
         for i in range(BINS):
             s.histogram[i] /= s.unit
         s.unit = 1.0
-    surprise.add(s.histogram, surprise.logarithm(statistic), s.unit)
-    scale.learn_scale(s, scale.bounded(s, v, 1e-9), 1e-9)
+    if s.learned >= SETTLED:
+        surprise.add(s.histogram, surprise.logarithm(statistic), s.unit)
+    scale.learn_scale(s, scale.bounded(s, v, grain), grain)
     s.learned += 1
     return found

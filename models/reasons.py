@@ -1,7 +1,7 @@
 """Names the reason for a surprise."""
 
 from models.compiled import jit
-from models.state import DRIFT_DOWN, DRIFT_UP, SPREAD, STUCK, VALUE, Row
+from models.state import AWAY_DOWN, AWAY_UP, DRIFT_DOWN, DRIFT_UP, SPREAD, STUCK, TURBULENCE, VALUE, Row
 
 __all__ = ["reason_of"]
 
@@ -17,13 +17,13 @@ def reason_of(s: Row, view: int, x: float, out: Row) -> int:
     outside = x < out.lower or x > out.upper
     if view == STUCK:
         return _FLATLINE
-    if view in (DRIFT_UP, DRIFT_DOWN):
+    if view in (DRIFT_UP, DRIFT_DOWN, AWAY_UP, AWAY_DOWN):
         return _LEVEL_SHIFT
-    if view == SPREAD and not outside:
+    if view == TURBULENCE or (view == SPREAD and not outside):
         return _VARIANCE
     if view == VALUE:
         g = s.generation
-        last = s.used[VALUE, g] - 1
-        if last > 0 and s.low[VALUE, g, 0] < x - s.origin < s.high[VALUE, g, last]:
+        last = s.value_used[g] - 1
+        if last > 0 and s.value_low[g, 0] < x - s.origin < s.value_high[g, last]:
             return _NEW_VALUE
     return _SPIKE if x > out.expected else _DIP

@@ -2,6 +2,7 @@
 
 One wild value must not move anything far, from the third observation on, yet a new level must be learned if
 it stays: every update is bounded by the scale reached so far, so that the scale grows by a factor a window.
+`grain` is the smallest change that counts, in units of x.
 """
 
 from models.compiled import jit
@@ -18,31 +19,31 @@ TINY = 1e-300
 
 @jit
 def resolution(s: Row, floor: float) -> float:
-    """Return the smallest change that counts, in units of x."""
+    """Return the smallest change that counts, in units of x, where `floor` is a share of the mean absolute value."""
     return float(floor * s.magnitude)
 
 
 @jit
-def reach(s: Row, floor: float) -> float:
+def reach(s: Row, grain: float) -> float:
     """Return how far from the level a value is taken at its word, in units of x; 0: anything is."""
-    return float(WILD * s.scale + 1e7 * resolution(s, floor))
+    return float(WILD * s.scale + 1e7 * grain)
 
 
 @jit
-def bounded(s: Row, v: float, floor: float) -> float:
+def bounded(s: Row, v: float, grain: float) -> float:
     """Return `v` (difference from the origin), cut off where it lies wildly far from the level."""
-    limit = reach(s, floor)
+    limit = reach(s, grain)
     if limit == 0.0:
         return v
     return float(min(max(v, s.level - limit), s.level + limit))
 
 
 @jit
-def learn_scale(s: Row, v: float, floor: float) -> None:
+def learn_scale(s: Row, v: float, grain: float) -> None:
     """Learn level, scale and magnitude from a bounded value. Reads the count of earlier observations."""
     rate = max(SLOW, 1.0 / (s.learned + 1.0))
     deviation = abs(v - s.level)
-    most = 20.0 * s.scale + 1e4 * resolution(s, floor)
+    most = 20.0 * s.scale + 1e4 * grain
     if most > 0.0:
         deviation = min(deviation, most)
     s.level += rate * (v - s.level)

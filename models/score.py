@@ -31,6 +31,7 @@ SCORE = np.dtype(
         ("reason", "u1"),  # index into REASONS
         ("grace", "i4"),  # observations left until full confidence
         ("terms", "f8", (N_TERMS,)),  # surprise of each view by itself
+        ("accepted", "u1"),  # 1 on the window with which a new level is accepted after quarantine
     ],
     align=True,
 )

@@ -1,4 +1,4 @@
-"""What the kernel remembers of one signal: one record of fixed size, about 3 KiB.
+"""What the kernel remembers of one signal: one record of fixed size, 3 KiB.
 
 Values are kept as differences from the first one (`origin`), so that a large offset costs no precision.
 Everything that is compared lies in float64: a change of unit must not move a score by more than rounding
@@ -13,13 +13,15 @@ from models.surprise import BINS
 
 __all__ = [
     "ABOVE",
+    "AWAY_DOWN",
+    "AWAY_UP",
     "BELOW",
     "DRIFT_DOWN",
     "DRIFT_UP",
-    "INTERVALS",
     "SPREAD",
     "STATE",
     "STUCK",
+    "TURBULENCE",
     "VALUE",
     "VIEWS",
     "Row",
@@ -28,13 +30,25 @@ __all__ = [
 Row: TypeAlias = Any
 """One record of an array of dtype STATE. Numba compiles for records, which numpy's types can't tell apart."""
 
-VIEWS: tuple[str, ...] = ("value", "spread", "above", "below", "drift_up", "drift_down", "stuck")
+VIEWS: tuple[str, ...] = (
+    "value",
+    "spread",
+    "above",
+    "below",
+    "drift_up",
+    "drift_down",
+    "stuck",
+    "turbulence",
+    "away_up",
+    "away_down",
+)
 """The views of a signal, each a statistic that is 0 for "nothing strange". Order of histograms and of
 terms."""
 
-VALUE, SPREAD, ABOVE, BELOW, DRIFT_UP, DRIFT_DOWN, STUCK = range(len(VIEWS))
+VALUE, SPREAD, ABOVE, BELOW, DRIFT_UP, DRIFT_DOWN, STUCK, TURBULENCE, AWAY_UP, AWAY_DOWN = range(len(VIEWS))
 
-INTERVALS = 16
+VALUE_INTERVALS = 16
+SPREAD_INTERVALS = 6
 SLOTS = 48
 
 STATE = np.dtype(
@@ -58,16 +72,25 @@ STATE = np.dtype(
         ("covariance", "f8", (3, 3)),  # of the weights
         ("swing", "f8"),  # mean absolute deviation from the profile
         ("noise", "f8"),  # mean absolute error of the forecast
-        ("profile", "f8", SLOTS),  # mean by half hour of the day, UTC
+        ("profile", "f8", SLOTS),  # mean by half hour of the day
         ("hour_noise", "f8", 24),  # mean absolute error by hour of the day
         # statistics
         ("recent", "f8", 3),  # the latest values, newest first
         ("drift", "f8", 2),  # CUSUM up and down
+        ("turbulence", "f8"),  # average size of the latest errors, in usual errors
         ("unit", "f8"),  # weight of a histogram entry now
         ("anchor", "f8"),  # log of the scale the novelty histograms are in
-        ("low", "f8", (2, 2, INTERVALS)),  # seen before: [value or spread, generation, interval]
-        ("high", "f8", (2, 2, INTERVALS)),
-        ("used", "i4", (2, 2)),  # intervals in use
+        ("value_low", "f8", (2, VALUE_INTERVALS)),  # seen before: [generation, interval]
+        ("value_high", "f8", (2, VALUE_INTERVALS)),
+        ("spread_low", "f8", (2, SPREAD_INTERVALS)),
+        ("spread_high", "f8", (2, SPREAD_INTERVALS)),
+        # a suspected incident, see incident.py
+        ("usual_low", "f8"),  # where values were expected when it began
+        ("usual_high", "f8"),
+        ("suspected", "i4"),  # windows since; 0: none
+        ("returned", "i4"),  # windows in a row that lay where they were expected
+        ("value_used", "i4", 2),  # intervals in use
+        ("spread_used", "i4", 2),
         ("generation", "i4"),
         ("unbroken", "i4"),  # windows since the latest gap, up to 3
         ("run", "i4"),  # repeats of the latest value

@@ -22,17 +22,17 @@ __all__ = ["BINS", "HIGHEST", "LOWEST", "MEMORY", "add", "exceedances", "logarit
 
 Histogram = npt.NDArray[np.float32]
 
-BINS = 38
+BINS = 34
 """Bins of a histogram."""
 ORIGIN = -4.2
 """Lower edge of the first bin, in u."""
-WIDTH = 0.27
+WIDTH = 0.3
 """Width of a bin, in u."""
 MEMORY = 8000.0
 """Entries after which one weighs 1/e."""
 SOFT = 0.05
 """Added to a statistic before its logarithm is taken: what differs by less is about equal."""
-LOWEST, HIGHEST = -9.0, 5.0
+LOWEST, HIGHEST = -9.0, 14.0
 """Bounds of `rate`; LOWEST stands for "not surprising at all"."""
 _PER_LOG10 = 0.4342944819032518
 

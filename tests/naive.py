@@ -71,7 +71,7 @@ def surprise(weights: Sequence[float], edges: Sequence[float], u: float, unit: f
     for k in enough:
         threshold, mean = largest(k)
         tails.append(2.0 - math.log10(k) + (u - threshold) / (mean - threshold + softness) / math.log(10.0))
-    return min(min(tails), 5.0)
+    return min(min(tails), 14.0)
 
 
 class LeastSquares:
@@ -150,3 +150,14 @@ class Sketch:
         while merged.counts and max(merged.counts) - min(merged.counts) >= 160:
             merged = Sketch(merged.scale - 1, merged.at(merged.scale - 1), zero, threshold)
         return merged
+
+
+def cusums_and_turbulence(errors: Sequence[float]) -> tuple[float, float, float]:
+    """Page's sums of errors cut at 5 with slack .5 and top 80, and the average of sizes cut at 8 with rate .1."""
+    up = down = average = 0.0
+    for error in errors:
+        cut = max(-5.0, min(5.0, error))
+        up = min(80.0, max(0.0, up + cut - 0.5))
+        down = min(80.0, max(0.0, down - cut - 0.5))
+        average = 0.9 * average + 0.1 * min(8.0, abs(error))
+    return up, down, average

@@ -216,7 +216,7 @@ class Echo:
     def snapshot(self, rows: npt.ArrayLike) -> bytes:
         return b"".join(self.state(row) for row in np.asarray(rows).tolist())
 
-    def restore(self, blob: bytes, rows: npt.ArrayLike) -> None:
+    def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         for place, row in enumerate(np.asarray(rows).tolist()):
             self.add(row, 0)
-            self.load_state(row, blob[8 * place : 8 * place + 8])
+            self.load_state(row, bytes(blob[8 * place : 8 * place + 8]))

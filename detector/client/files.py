@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
-from detector.adapters.files import ScoredRows, SeriesFile, input_files, output_paths, read_series, write_scores
+from detector.adapters.files import SeriesFile, input_files, output_paths, read_series, write_scores
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.credentials import Credentials
 from detector.adapters.terminal.progress import progress
-from detector.client.offline import score_file
+from detector.client.offline import FileScores, score_file
 from detector.client.replay import replay_file
 from detector.errors import FileError
 from detector.pipeline.state import Plan
+
+MOST_DRIFTS = 5
+"""Drifts of one file that are told each."""
 
 
 def score_files(
@@ -52,7 +55,7 @@ def score_files(
                 write_scores(target or sys.stdout, scores.rows)
                 firing = sum(alert.state == "firing" and alert.revision == 0 for alert in scores.alerts)
                 fired += firing
-                advance(1, _summary(path, file, scores.rows, scores.counts))
+                advance(1, _summary(path, file, scores))
             except FileError as error:
                 faults.append(str(error))
                 advance(1, f"{path.name}: refused")
@@ -99,7 +102,12 @@ def _targets(files: Sequence[Path], out: Path | None) -> list[tuple[Path, Path |
     return [(path, None) for path in found]
 
 
-def _summary(path: Path, file: SeriesFile, rows: ScoredRows, counts: Counter[str]) -> str:
+def _summary(path: Path, file: SeriesFile, scores: FileScores) -> str:
+    counts = scores.counts
     left_out = {"duplicate": counts["duplicate"], "late": counts["late"], "without a time": file.unreadable}
     notes = "".join(f", {count} {name}" for name, count in left_out.items() if count)
-    return f"{path.name}: {len(file)} rows, {rows.alert.count('firing')} alerts{notes}"
+    drifts = [datetime.fromtimestamp(drift.start / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") for drift in scores.drifts]
+    if drifts:
+        more = f" and {len(drifts) - MOST_DRIFTS} more" if len(drifts) > MOST_DRIFTS else ""
+        notes += f", drift at {', '.join(drifts[:MOST_DRIFTS])}{more} (UTC)"
+    return f"{path.name}: {len(file)} rows, {scores.rows.alert.count('firing')} alerts{notes}"

@@ -15,6 +15,7 @@ from detector.domain.alert import Alert
 from detector.pipeline.assess import MARKS, Scored
 from detector.pipeline.contradictions import LARGEST
 from detector.pipeline.directory import REPLAY_PREFIX
+from detector.pipeline.drift import Drift
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
 from models import REASONS
@@ -37,11 +38,14 @@ class FileScores:
         Every revision, in order.
     counts : Counter
         Rows by result.
+    drifts : list of Drift
+        Where the settings name a drift detector for metric ``value``.
     """
 
     rows: ScoredRows
     alerts: list[Alert]
     counts: Counter[str]
+    drifts: list[Drift]
 
 
 def readings(file: SeriesFile) -> Iterator[tuple[int, int, float]]:
@@ -89,11 +93,13 @@ def score_file(file: SeriesFile, plan: Plan) -> FileScores:
     column = np.array([*values, np.nan])
     scored: list[Scored] = []
     alerts: list[Alert] = []
+    drifted: list[Drift] = []
     for first in range(0, len(heads), RUN):
         outcome = step(state, Arrivals.of_readings(heads[first : first + RUN], METRIC, column[first : first + RUN]))
         scored.extend(outcome.scored)
         alerts.extend(decision.alert for decision in outcome.decisions)
-    return FileScores(_rows(file, scored), alerts, state.counts)
+        drifted.extend(outcome.drifts)
+    return FileScores(_rows(file, scored), alerts, state.counts, drifted)
 
 
 def _rows(file: SeriesFile, scored: list[Scored]) -> ScoredRows:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.domain.arrays import Floats, Integers
+from detector.domain.budget import Notice
 from detector.domain.distribution import Distributions
 
 
@@ -64,6 +65,8 @@ class Head:
         Start of its window, Unix milliseconds UTC, and the window's length in milliseconds.
     refused : tuple of Refusal
         What was left out while decoding.
+    notice : Notice or None
+        Levels of the alert budget, which a tick can carry.
     """
 
     position: int
@@ -74,6 +77,7 @@ class Head:
     start: int = 0
     window: int = 0
     refused: tuple[Refusal, ...] = ()
+    notice: Notice | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,9 @@ class Alert:
     resolved_at : int or None
         End of the window that resolved it.
     evidence : mapping
-        ``position`` in the stream, ``model``, ``config_hash``, ``terms``, and what recomputes the
-        score: ``state`` (base64) of the signal before its first window and the ``windows`` since.
+        ``position`` in the stream, ``model``, ``config_hash``, ``level`` and ``level_version`` at which it fired,
+        ``terms``, and what recomputes the score: ``state`` (base64) of the signal before its first window and
+        the ``windows`` since. ``accepted`` where it resolved because a new level was accepted.
     """
 
     id: str
@@ -84,9 +85,10 @@ class Alert:
         what = f"{self.signal} of {self.signal.series.service}"
         if self.reason == "missing":
             return f"{what} has gone silent"
+        end = "; this is its new level" if self.evidence.get("accepted") else ""
         return (
             f"{what}: {self.reason.replace('_', ' ')}, {self.observed:.6g}{unit} where "
-            f"{self.lower:.6g} to {self.upper:.6g} was expected"
+            f"{self.lower:.6g} to {self.upper:.6g} was expected{end}"
         )
 
 

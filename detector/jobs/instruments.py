@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 import structlog
 
 from detector.adapters.http.metrics import Metrics
 from detector.domain.aggregate import RESULT_NAMES
 from detector.jobs.partition import Partition
+from detector.pipeline.drift import Drift
+from models import RiverBank
 
 SAY_REFUSALS_SECONDS = 60.0
+MOST_DRIFTS_SAID = 10
+"""Drifts of one transaction that are logged each; of more the rest is counted."""
 
 _log = structlog.get_logger()
 
@@ -34,6 +39,7 @@ class Instruments:
         self._shown: set[int] = set()
         self._refusals_said: Counter[str] = Counter()
         self._refusals_due = 0.0
+        self._restarts_said: Counter[str] = Counter()
 
     def show(self, held: Iterable[Partition], now: float) -> None:
         """Show the partitions held at monotonic time `now`, and forget what was shown of others."""
@@ -62,6 +68,7 @@ class Instruments:
             if name.startswith("malformed:"):
                 m.refused.labels(name.partition(":")[2]).set(count)
         self._say_refused(totals, now)
+        self._show_restarts(held)
         m.windows.set(totals["learned"])
         m.series.set(self.series)
         m.signals.set(self.signals)
@@ -77,3 +84,31 @@ class Instruments:
             _log.warning("aggregates refused", **{name: count for name, count in grown.items() if count > 0})
             self._refusals_due = now + SAY_REFUSALS_SECONDS
         self._refusals_said = totals
+
+    def _show_restarts(self, held: list[Partition]) -> None:
+        """Show how often models were started again, and log it where there are more than before."""
+        restarts: Counter[str] = Counter()
+        for bank in (bank for p in held for bank in p.state.banks if isinstance(bank, RiverBank)):
+            restarts[bank.name] += bank.restarts
+        for model, count in restarts.items():
+            self._metrics.restarts.labels(model).set(count)
+            if count > self._restarts_said[model]:
+                _log.warning("models started again", model=model, restarts=count - self._restarts_said[model])
+        self._restarts_said = restarts
+
+    def count_drifts(self, drifts: Sequence[Drift]) -> None:
+        """Count drifts, and log the first of them with series and signal."""
+        for drift in drifts:
+            self._metrics.drifts.labels(drift.detector).inc()
+        for drift in drifts[:MOST_DRIFTS_SAID]:
+            series, start = drift.signal.series, datetime.fromtimestamp(drift.start / 1000, UTC)
+            _log.info(
+                "drift",
+                signal=str(drift.signal),
+                service=series.service,
+                tenant=series.tenant,
+                window_start=start.isoformat(),
+                detector=drift.detector,
+            )
+        if len(drifts) > MOST_DRIFTS_SAID:
+            _log.info("more drifts", count=len(drifts) - MOST_DRIFTS_SAID)

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from detector.adapters.formats import batches, checkpoints, outgoing
+from detector.adapters.formats.levels import decode_levels
 from detector.adapters.nats import subjects
 from detector.adapters.nats.reader import PartitionReader
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.domain.alert import Alert
+from detector.domain.budget import Tally
 from detector.domain.series import Signal
 from detector.errors import Undecodable
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.assess import MARKS
 from detector.pipeline.directory import REPLAY_PREFIX
+from detector.pipeline.drift import Drift
 from detector.pipeline.state import PartitionState
 from detector.pipeline.step import Outcome, step
+from detector.pipeline.tally import tallied
 from detector.ports import Effects, Lease, Message, Outgoing
 from models import REASONS
 
 MOST_SCORES = 1000
+TALLY_SECONDS = 60.0
+"""Between two writes of what was counted for the alert budget."""
 
 
 @dataclass
@@ -36,12 +43,21 @@ class Applied:
         Scored windows of replayed tenants, for whoever listens.
     skews : dict
         By tenant and service: seconds from the end of the newest window to its arrival.
+    drifts : list of Drift
+    tallies : list of Tally
+        Once a minute, where there is an alert budget.
     """
 
     alerts: list[Alert] = field(default_factory=list)
     outbox: list[Outgoing] = field(default_factory=list)
     scores: list[tuple[str, bytes]] = field(default_factory=list)
     skews: dict[tuple[str, str], float] = field(default_factory=dict)
+    drifts: list[Drift] = field(default_factory=list)
+    tallies: list[Tally] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        """Whether it has to be written now, and not just its position in a while."""
+        return bool(self.alerts or self.outbox or self.tallies)
 
 
 class Partition:
@@ -62,10 +78,12 @@ class Partition:
         `effects_seq`: effects up to here are in the database.
     saved : int
         `checkpoint_seq`.
-    checkpoint_due, heard : float
-        Monotonic seconds: when to save next, when the last message came.
+    checkpoint_due, heard, tally_due : float
+        Monotonic seconds: when to save next, when the last message came, when to write tallies next.
     ticked : float
         Monotonic seconds of the first tick that has not come back, 0 for none.
+    copied : bool
+        Whether the state is being copied, so that no message may be applied.
     begun : bool
         Whether a message was applied here that no owner before has committed.
     """
@@ -80,7 +98,9 @@ class Partition:
         self.saved = lease.checkpoint_seq
         self.checkpoint_due = 0.0
         self.heard = 0.0
+        self.tally_due = 0.0
         self.ticked = 0.0
+        self.copied = False
         self.begun = False
 
     @property
@@ -98,6 +118,8 @@ class Partition:
 
     def take(self, limit: int) -> list[Message]:
         """Take what has arrived; starts positions anew where the stream is another one now."""
+        if self.copied:
+            return []
         messages = self.reader.take(self.quarantine.most(self.number, self.state.position, limit))
         if messages and self.reader.stream is not self.stream:
             self.stream = self.reader.stream
@@ -134,12 +156,16 @@ class Partition:
                 applied.alerts.append(decision.alert)
                 applied.outbox.append(_alert_message(decision.alert))
         for head, refusals in outcome.refused:
-            if head.position > self.committed:
+            if head.tenant and head.position > self.committed:  # a tick is nobody's letter
                 applied.outbox.append(self._dead_letter(by_position[head.position], head, refusals))
+        applied.drifts = [drift for drift in outcome.drifts if drift.position > self.committed]
         applied.scores = _scores(self.state, outcome, arrivals, self.committed)
         for head in arrivals.heads:
             if head.window and not head.tenant.startswith(REPLAY_PREFIX):
                 applied.skews[head.tenant, head.service] = (head.now - head.start - head.window) / 1000
+        if self.state.plan.budgets and time.monotonic() >= self.tally_due:
+            self.tally_due = time.monotonic() + TALLY_SECONDS
+            applied.tallies = tallied(self.state, self.number)
         return applied
 
     def effects(self, applied: Applied) -> Effects:
@@ -151,6 +177,7 @@ class Partition:
             stream_created=self.stream.created,
             alerts=tuple(applied.alerts),
             outbox=tuple(applied.outbox),
+            tallies=tuple(applied.tallies),
         )
 
     def checkpoint(self) -> tuple[int, checkpoints.Captured]:
@@ -164,13 +191,23 @@ class Partition:
 
 def _head(message: Message) -> Head:
     if message.subject.startswith("tick."):
-        return Head(message.sequence, message.time)
+        return _tick(message)
     try:
         _, tenant, service = subjects.parse_part(message.subject)
     except Undecodable as error:
         _, _, token, other = message.subject.split(".", 3)
         return Head(message.sequence, message.time, token, other, refused=(Refusal(None, error.reason, error.detail),))
     return Head(message.sequence, message.time, tenant, service)
+
+
+def _tick(message: Message) -> Head:
+    """Read a tick, which may carry levels; anything else in it is refused and counted, and time passes all the same."""
+    if not message.body:
+        return Head(message.sequence, message.time)
+    try:
+        return Head(message.sequence, message.time, notice=decode_levels(message.body))
+    except Undecodable as error:
+        return Head(message.sequence, message.time, refused=(Refusal(None, error.reason, error.detail),))
 
 
 def _alert_message(alert: Alert) -> Outgoing:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import Executor
 
 import structlog
 
-from detector.adapters.formats.checkpoints import Captured, seal
+from detector.adapters.formats.checkpoints import seal
 from detector.errors import Fenced, StoreError
 from detector.jobs.ownership import CHECKPOINT_SECONDS, Ownership
 from detector.jobs.partition import Applied, Partition
@@ -19,22 +18,19 @@ _log = structlog.get_logger()
 
 
 class Saver:
-    """Saves partitions; state is taken between two turns, and written while the next ones run.
+    """Saves partitions, one at a time, while the others go on; it stands still only while its state is copied.
 
     Parameters
     ----------
     store : Store
     owner : str
     ownership : Ownership
-    threads : Executor
-        Where states are copied, the same as they are changed in.
     """
 
-    def __init__(self, store: Store, owner: str, ownership: Ownership, threads: Executor) -> None:
+    def __init__(self, store: Store, owner: str, ownership: Ownership) -> None:
         self._store = store
         self._owner = owner
         self._ownership = ownership
-        self._threads = threads
         self._under_way: asyncio.Task[None] | None = None
 
     async def begin(self, partitions: Sequence[Partition], now: float) -> None:
@@ -50,9 +46,8 @@ class Saver:
         due = next((p for p in partitions if now >= p.checkpoint_due), None)
         if due is not None:
             due.checkpoint_due = now + CHECKPOINT_SECONDS
-            state = await self._take(due)
-            if state is not None:
-                self._under_way = asyncio.create_task(self._write(due, *state), name="saving a checkpoint")
+            self._under_way = asyncio.create_task(self._save(due), name="saving a checkpoint")
+            await asyncio.sleep(0)  # it begins now: nothing is applied to the state before it is copied
 
     async def hand_over_one(self) -> bool:
         """Save a partition that another should have, and let it go: one a turn, so that the rest goes on."""
@@ -60,9 +55,7 @@ class Saver:
         if not leaving or (self._under_way is not None and not self._under_way.done()):
             return False
         partition = self._ownership.held[min(leaving)]
-        state = await self._take(partition)
-        if state is not None:
-            await self._write(partition, *state)
+        await self._save(partition)
         await self._ownership.hand_over(partition)
         return True
 
@@ -79,23 +72,22 @@ class Saver:
             await asyncio.wait({self._under_way})
         for partition in list(self._ownership.held.values()):
             try:
-                state = await self._take(partition)
-                if state is not None:
-                    await self._write(partition, *state)
+                await self._save(partition)
             except (StoreError, Poisoned) as error:
                 _log.warning("not saved; the next start replays", partition=partition.number, reason=str(error))
 
-    async def _take(self, partition: Partition) -> tuple[int, Captured] | None:
-        """Take position and state of a partition, behind the effects they stand on; None where that is saved."""
-        if partition.state.position <= partition.saved:
-            return None
-        position, captured = await asyncio.get_running_loop().run_in_executor(self._threads, partition.checkpoint)
-        if position > partition.committed:
-            await self._store.commit(self._owner, [partition.effects(Applied())])
-            partition.committed = position
-        return position, captured
-
-    async def _write(self, partition: Partition, position: int, captured: Captured) -> None:
+    async def _save(self, partition: Partition) -> None:
+        """Write position and state of a partition, behind the effects they stand on, unless that is saved."""
+        partition.copied = True
+        try:
+            if partition.state.position <= partition.saved:
+                return
+            position, captured = await asyncio.to_thread(partition.checkpoint)
+            if position > partition.committed:
+                await self._store.commit(self._owner, [partition.effects(Applied())])
+                partition.committed = position
+        finally:
+            partition.copied = False
         blob = await asyncio.to_thread(seal, captured)
         await self._store.save_checkpoint(partition.lease, position, blob)
         partition.saved = position

@@ -89,7 +89,7 @@ class Worker:
         self._renewed = 0.0
         self._turned = time.monotonic()
         self._unwritten: list[int] = []
-        self._saver = Saver(store, owner, self.ownership, self._threads)
+        self._saver = Saver(store, owner, self.ownership)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
@@ -189,7 +189,7 @@ class Worker:
 
     async def _commit(self, work: list[tuple[Partition, Applied]], now: float) -> None:
         """Write effects at once where there are any, positions alone once a second."""
-        deciding = [(p, a) for p, a in work if a.alerts or a.outbox]
+        deciding = [(p, a) for p, a in work if a]
         chosen = deciding
         if now >= self._position_due:
             behind = [p for p in self.ownership.held.values() if p.state.position > p.committed]
@@ -205,6 +205,7 @@ class Worker:
                 self.metrics.alerts.labels(alert.state.value, alert.severity.value).inc()
             for (tenant, service), seconds in applied.skews.items():
                 self.metrics.show_skew(tenant, service, seconds)
+            self.instruments.count_drifts(applied.drifts)
             await self._show_scores(applied)
         if deciding:
             self._committed([alert for _, applied in deciding for alert in applied.alerts])

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import Table
+from detector.pipeline.state import RECENT, PartitionState
+from detector.pipeline.tables import Table, grown
 from models import SCORE
 from models.compiled import jit
 
@@ -79,7 +79,8 @@ def _observe(
     state: PartitionState, rows: np.ndarray, windows: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[int, bytes]]:
     """Let each bank score and learn its own."""
-    x, t_ms, variance, on = windows["value"], windows["start"], windows["variance"], state.plan.levels.on
+    x, t_ms, variance = windows["value"], windows["start"], windows["variance"]
+    on = min(levels.on for levels in state.groups)
     if len(state.banks) == 1:
         return state.banks[0].observe(rows, x, t_ms, variance, on)
     score = np.zeros(len(rows), SCORE)
@@ -107,7 +108,7 @@ def _keep_at_zero(series: Table, closed: Table, score: Table) -> None:
 
 
 def _equip(state: PartitionState) -> None:
-    """Give every new signal a model."""
+    """Give every new signal a model, and no drift detector of the signal that had its row before."""
     directory = state.directory
     for signal, series in directory.signals.fresh:
         named = directory.names[series]
@@ -116,5 +117,11 @@ def _equip(state: PartitionState) -> None:
         index = state.bank_for(named.metric)
         state.bank_of.extend([0] * (signal + 1 - len(state.bank_of)))
         state.bank_of[signal] = index
-        state.banks[index].add(signal, int(directory.series[series]["step"]))
+        step = int(directory.series[series]["step"])
+        state.banks[index].add(signal, step)
+        state.watches.pop(signal, None)
+        state.enlist(signal, named)
+        state.recent = grown(state.recent, signal + 1)
+        state.recent[signal] = np.zeros((), RECENT)
+        state.recent["step"][signal] = step
     directory.signals.fresh.clear()

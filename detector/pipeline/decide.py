@@ -11,11 +11,12 @@ import numpy as np
 
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert, Severity, State, alert_id, severity_of
-from detector.domain.series import Signal
 from detector.pipeline.assess import FIRING, OPEN, RESOLVED, Scored
 from detector.pipeline.state import Finding, PartitionState
 from models import REASONS
 
+REARM_STEP = 0.5
+"""What a signal must exceed its alert before by, in surprise, to fire again before it is rearmed."""
 MOST_EVIDENCE = 64
 """Windows kept as evidence of one alert."""
 
@@ -43,7 +44,7 @@ def decide(state: PartitionState, scored: Scored, heads: list[Head]) -> Iterator
     Parameters
     ----------
     state : PartitionState
-        Changed: findings.
+        Changed: findings, and what is recent.
     scored : Scored
     heads : list of Head
 
@@ -56,16 +57,15 @@ def decide(state: PartitionState, scored: Scored, heads: list[Head]) -> Iterator
     -----
     Only windows at the level `on`, and those of signals with a finding under way, cost anything.
     """
-    levels = state.plan.levels
     for row in np.flatnonzero(_eventful(state, scored)):
         signal = int(scored.signal[row])
         finding = state.findings.get(signal)
-        high = scored.score["surprise"][row] >= levels.on
         if finding is None:
-            if not high:
+            start = int(scored.start[row])
+            if scored.score["surprise"][row] < _needed(state, signal, start):
                 continue
             kept = scored.before.get(int(row), b"")
-            finding = state.findings[signal] = Finding(int(scored.start[row]), 0, 0, [], kept)
+            finding = state.findings[signal] = Finding(start, 0, 0, [], kept)
         _keep(finding, scored, int(row))
         position = heads[scored.head[row]].position
         revised = _advance(state, signal, finding, scored, int(row), position)
@@ -84,24 +84,35 @@ def _keep(finding: Finding, scored: Scored, row: int) -> None:
 
 
 def _eventful(state: PartitionState, scored: Scored) -> np.ndarray:
-    """Windows of signals that have a finding under way, or get one here."""
-    opening = scored.score["surprise"] >= state.plan.levels.on
-    if not state.findings and not opening.any():
-        return opening
+    """Windows of signals that have a finding under way, or may get one here."""
+    on = np.array([levels.on for levels in state.groups])
+    high = np.flatnonzero(scored.score["surprise"] >= on.min())
+    opening = scored.signal[high[scored.score["surprise"][high] >= on[state.group_of[scored.signal[high]]]]]
+    if not state.findings and not len(opening):
+        return np.zeros(len(scored), bool)
     chosen = np.zeros(len(state.directory.signals), bool)
-    chosen[scored.signal[opening]] = True
+    chosen[opening] = True
     chosen[list(state.findings)] = True
     return np.asarray(chosen[scored.signal])
+
+
+def _needed(state: PartitionState, signal: int, start: int) -> float:
+    """Surprise from which an alert opens: the level, or the next step above what the alert before has reached."""
+    on, recent = state.levels_of(signal).on, state.recent[signal]
+    if start >= recent["rearmed_at"] or recent["reached"] < on:
+        return on
+    return float(on + REARM_STEP * ((recent["reached"] - on) // REARM_STEP + 1))
 
 
 def _advance(
     state: PartitionState, signal: int, finding: Finding, scored: Scored, row: int, position: int
 ) -> Alert | None:
-    levels, surprise = state.plan.levels, float(scored.score["surprise"][row])
-    finding.above = finding.above + 1 if surprise >= levels.on else 0
+    levels, surprise = state.levels_of(signal), float(scored.score["surprise"][row])
+    start = int(scored.start[row])
     finding.below = finding.below + 1 if surprise < levels.off else 0
     alert = finding.alert
     if alert is None:
+        finding.above = finding.above + 1 if surprise >= _needed(state, signal, start) else 0
         if finding.above >= levels.min_windows:
             finding.alert = _fire(state, signal, finding, scored, row, position)
             scored.mark[row] = FIRING
@@ -109,15 +120,17 @@ def _advance(
         if finding.above == 0:
             del state.findings[signal]
         return None
-    start = int(scored.start[row])
-    end = start + _step(state, alert.signal)
-    if finding.below >= levels.keep_windows:
+    end = start + state.step_of(signal)
+    accepted = bool(scored.score["accepted"][row])
+    if accepted or finding.below >= levels.keep_windows:
         del state.findings[signal]
         scored.mark[row] = RESOLVED
-        return resolve(alert, start, end)
+        return resolve(alert, start, end, accepted=accepted)
     scored.mark[row] = OPEN
     if surprise > alert.surprise:
-        evidence = _evidence(state, signal, finding, scored, row, position)
+        state.recent["reached"][signal] = surprise
+        fired_at = {name: alert.evidence[name] for name in ("level", "level_version")}
+        evidence = _evidence(state, signal, finding, scored, row, position) | fired_at
         worse = replace(alert, **_figures(scored, row), window_start=start, window_end=end, evidence=evidence)
         worsened = severity_of(surprise, levels.critical) is Severity.CRITICAL and alert.severity is Severity.WARNING
         if worsened:
@@ -127,8 +140,11 @@ def _advance(
     return None
 
 
-def resolve(alert: Alert, start: int, end: int) -> Alert:
-    """Return the last revision of a firing alert; [start, end) is the window that ended it."""
+def resolve(alert: Alert, start: int, end: int, *, accepted: bool = False) -> Alert:
+    """Return the last revision of a firing alert; [start, end) is the window that ended it.
+
+    `accepted` says that it ended because what was strange is the new level now.
+    """
     return replace(
         alert,
         state=State.RESOLVED,
@@ -136,13 +152,17 @@ def resolve(alert: Alert, start: int, end: int) -> Alert:
         window_start=start,
         window_end=end,
         resolved_at=end,
+        evidence={**alert.evidence, "accepted": True} if accepted else alert.evidence,
     )
 
 
 def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, row: int, position: int) -> Alert:
     signal = state.directory.signals.used(number)
     start = int(scored.start[row])
-    severity = severity_of(float(scored.score["surprise"][row]), state.plan.levels.critical)
+    surprise, levels = float(scored.score["surprise"][row]), state.levels_of(number)
+    severity = severity_of(surprise, levels.critical)
+    recent, step = state.recent[number], state.step_of(number)
+    recent["reached"], recent["rearmed_at"] = surprise, start + levels.rearm_windows * step
     evidence = _evidence(state, number, finding, scored, row, position)
     return Alert(
         id=alert_id(signal, evidence["model"], finding.started_at),
@@ -153,7 +173,7 @@ def _fire(state: PartitionState, number: int, finding: Finding, scored: Scored, 
         fired_severity=severity,
         started_at=finding.started_at,
         window_start=start,
-        window_end=start + _step(state, signal),
+        window_end=start + step,
         resolved_at=None,
         evidence=evidence,
         **_figures(scored, row),
@@ -169,6 +189,8 @@ def _evidence(
         "position": position,
         "config_hash": state.plan.config_hash,
         "model": bank.name,
+        "level": state.levels_of(number).on,
+        "level_version": state.version_of(number),
         "terms": {name: float(score["terms"][i]) for i, name in enumerate(bank.term_names)},
         "grace": int(score["grace"]),
         "state": base64.b64encode(finding.state).decode(),
@@ -187,7 +209,3 @@ def _figures(scored: Scored, row: int) -> dict[str, Any]:
         "lower": float(score["lower"]),
         "upper": float(score["upper"]),
     }
-
-
-def _step(state: PartitionState, signal: Signal) -> int:
-    return int(state.directory.series[state.directory.row_of(signal.series)]["step"])

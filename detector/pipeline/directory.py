@@ -185,10 +185,6 @@ class Directory:
                 if departed[source]:
                     self._drop_source(int(row), source)
 
-    def row_of(self, series: Series) -> int:
-        """Row of a known series."""
-        return self._series_rows[self._service_rows[series.tenant, series.service], series.metric, series.labels]
-
     def roster(self) -> Roster:
         """Return what has to be kept of this directory."""
         used, sources = len(self.names), len(self.instances)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from detector.domain.alert import Alert
+from detector.domain.budget import Budget, Notice, group_of
+from detector.domain.series import Series
+from detector.pipeline.budget import EDGES
 from detector.pipeline.crowd import Limits
-from detector.pipeline.directory import Directory, Labels
+from detector.pipeline.directory import REPLAY_PREFIX, Directory, Labels
 from detector.pipeline.pairing import Ratio
-from models import ScoringBank
+from detector.pipeline.tables import grown
+from models import DriftWatch, ScoringBank
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +34,38 @@ class Levels:
         Windows in a row below `off` before it resolves.
     missing_windows : int
         Windows of silence, beyond twice the longest silence so far, before a series is missing.
+    rearm_windows : int
+        Windows after a firing in which the same signal fires again only at a surprise that lies in a higher step,
+        of half a unit above `on`, than any since.
     """
 
-    on: float = 2.75
+    on: float = 2.9
     off: float = 1.5
-    critical: float = 3.5
+    critical: float = 4.0
     min_windows: int = 1
     keep_windows: int = 20
     missing_windows: int = 10
+    rearm_windows: int = 0
+
+    def at(self, on: float) -> Levels:
+        """Return the levels with another `on`; the distance to `critical` stays, and so does `off`."""
+        return replace(self, on=on, critical=on + self.critical - self.on)
+
+
+RECENT = np.dtype(
+    [
+        ("step", "i8"),  # milliseconds
+        # of the tallies of the budget: the strange stretch under way, and the last that counted as a start
+        ("peak", "f8"),
+        ("peak_until", "i8"),
+        ("start", "f8"),
+        ("start_until", "i8"),
+        # of the last alert: the surprise it reached, and until when that must be exceeded
+        ("reached", "f8"),
+        ("rearmed_at", "i8"),
+    ]
+)
+"""What is remembered of the strange windows of a signal; zeros at first, but for the step."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +88,10 @@ class Plan:
         Decodes label bytes as sent.
     ratios : sequence of Ratio
         Of two metrics of a service, watched like other signals.
+    drift : sequence of (pattern of metrics, maker of a drift detector)
+        The first pattern that fits a metric names the detector of its signals; others have none.
+    budgets : sequence of Budget
+        The first that fits a signal decides at which level its alerts open; where none fits `levels.on` does.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -68,6 +102,8 @@ class Plan:
     retention: int = 86_400_000
     config_hash: str = ""
     ratios: Sequence[Ratio] = ()
+    drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
+    budgets: Sequence[Budget] = ()
 
 
 @dataclass
@@ -108,6 +144,18 @@ class PartitionState:
         By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
+    watches : dict of int to DriftWatch or None
+        By signal, filled as windows come; not saved, so that drift detectors restart cold.
+    notice : Notice
+        The newest levels that were told.
+    groups : list of Levels
+        In force: of each of `Plan.budgets`, and last of the signals under none.
+    group_of : int64[...]
+        Budget of each signal, -1 for none.
+    recent : RECENT[...]
+        By signal.
+    tallies : int64[len(Plan.budgets), 1 + len(EDGES)]
+        See `detector.domain.budget.Tally`.
     """
 
     plan: Plan
@@ -122,11 +170,50 @@ class PartitionState:
     missing: dict[int, Alert] = field(default_factory=dict)
     halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    watches: dict[int, DriftWatch | None] = field(default_factory=dict)
+    notice: Notice = field(default_factory=lambda: Notice(0, {}))
+    groups: list[Levels] = field(init=False)
+    group_of: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    recent: np.ndarray = field(default_factory=lambda: np.zeros(0, RECENT))
+    tallies: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
         self.banks = [make() for _, make in self.plan.banks]
+        self.tallies = np.zeros((len(self.plan.budgets), 1 + len(EDGES)), np.int64)
+        self.obey(self.notice)
+
+    def obey(self, notice: Notice) -> None:
+        """Put levels in force; a budget they don't name goes by `Plan.levels`, as if it were none."""
+        self.notice = notice
+        levels, told = self.plan.levels, notice.levels
+        self.groups = [levels.at(told[b.name]) if b.name in told else levels for b in self.plan.budgets]
+        self.groups.append(levels)
+
+    def levels_of(self, signal: int) -> Levels:
+        """Return the levels in force for a signal."""
+        return self.groups[int(self.group_of[signal])]
+
+    def version_of(self, signal: int) -> int:
+        """Return the version of the level of a signal, 0 where it goes by `Plan.levels`."""
+        group = int(self.group_of[signal])
+        told = group >= 0 and self.plan.budgets[group].name in self.notice.levels
+        return self.notice.version if told else 0
+
+    def step_of(self, signal: int) -> int:
+        """Return the length of the windows of a signal, milliseconds."""
+        return int(self.recent["step"][signal])
+
+    def enlist(self, signal: int, series: Series) -> None:
+        """Find the budget of a signal. Replayed tenants have none: their days may last seconds."""
+        replayed = series.tenant.startswith(REPLAY_PREFIX)
+        self.group_of = grown(self.group_of, signal + 1)
+        self.group_of[signal] = -1 if replayed else group_of(self.plan.budgets, series.tenant, series.metric)
 
     def bank_for(self, metric: str) -> int:
         """Index of the bank that watches a metric; the last pattern must fit everything."""
         return next(i for i, (pattern, _) in enumerate(self.plan.banks) if fnmatchcase(metric, pattern))
+
+    def drift_watch(self, metric: str) -> DriftWatch | None:
+        """Make a drift detector for a signal of this metric, None where the plan names none."""
+        return next((make() for pattern, make in self.plan.drift if fnmatchcase(metric, pattern)), None)

@@ -9,9 +9,11 @@ from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
+from detector.pipeline.drift import Drift, drifts
 from detector.pipeline.ratios import with_ratios
 from detector.pipeline.silence import let_pass, make_room, missing, returned
 from detector.pipeline.state import PartitionState
+from detector.pipeline.tally import count
 
 BEAT = 1000
 
@@ -30,12 +32,15 @@ class Outcome:
         Alerts to tell, each with the position it belongs to.
     refused : tuple of (Head, tuple of Refusal)
         Dead letters, message by message.
+    drifts : tuple of Drift
+        For people to know.
     """
 
     position: int
     scored: tuple[Scored, ...]
     decisions: tuple[Decision, ...]
     refused: tuple[tuple[Head, tuple[Refusal, ...]], ...]
+    drifts: tuple[Drift, ...] = ()
 
 
 def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
@@ -55,15 +60,19 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
 
     Notes
     -----
-    Messages are taken beat by beat: a beat is a second of the stream's own time. At its start series that
-    were silent up to the end of the beat before are noticed, limits are put in force, and what is overdue
-    closes. About 3 microseconds an aggregate, and a tenth of a millisecond a beat.
+    Messages are taken beat by beat: a beat is a second of the stream's own time, and one that brings levels begins
+    another, so that they are in force from their message on. At its start series that were silent up to the end of the
+    beat before are noticed, limits are put in force, and what is overdue closes. About 3 microseconds an aggregate,
+    and a tenth of a millisecond a beat.
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
+    drifted: list[Drift] = []
     refused: dict[int, tuple[Head, list[Refusal]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
+        if head.notice is not None and head.notice.version > state.notice.version:
+            state.obey(head.notice)
         moved = head.now // BEAT * BEAT > state.clock
         if moved:
             decisions.extend(missing(state, head.position))
@@ -72,12 +81,14 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
         admitted = admit(state, arrivals, first, last, moved)
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
         windows = assess(state, with_ratios(state, admitted.closed, arrivals.heads))
+        count(state, windows)
         decisions.extend(decide(state, windows, arrivals.heads))
+        drifted.extend(drifts(state, windows, arrivals.heads))
         scored.append(windows)
         for owner, refusals in admitted.refused:
             refused.setdefault(owner.position, (owner, []))[1].extend(refusals)
     letters = [(owner, tuple(sorted(found, key=_place))) for _, (owner, found) in sorted(refused.items())]
-    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters))
+    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted))
 
 
 def _place(refusal: Refusal) -> int:
@@ -89,7 +100,7 @@ def _beats(state: PartitionState, heads: list[Head]) -> Iterator[tuple[int, int]
     while first < len(heads):
         beat = heads[first].now // BEAT
         last = first + 1
-        while last < len(heads) and heads[last].now // BEAT == beat:
+        while last < len(heads) and heads[last].now // BEAT == beat and heads[last].notice is None:
             last += 1
         yield first, last
         first = last

@@ -16,7 +16,9 @@ from detector.adapters.sql.engine import connect
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Severity, State
+from detector.domain.budget import Evidence, Held, Tally
 from detector.errors import Fenced, StoreError
+from detector.pipeline.budget import EDGES
 from detector.ports import Lease, Store
 from tests.integration.sql.making import a_message, an_alert, effects
 from tests.waiting import until
@@ -365,6 +367,60 @@ async def test_alerts_of_any_day_are_taken_before_and_after_there_is_room(store:
     await store.commit("a", [effects(lease, 3, newer)])
     await store.commit("a", [effects(lease, 3, found)])
     assert await store.alerts() == list(reversed(newer))
+
+
+def a_tally(windows: int, budget: str = "*/*", partition: int = 0) -> Tally:
+    return Tally(partition, budget, 3, 8640.5, (windows, *range(len(EDGES))))
+
+
+def a_level(budget: str, level: float | None) -> Held:
+    evidence = Evidence(0.1 + 0.2, tuple(float(edge) / 3 for edge in EDGES), {2: (1, 2), 7: (3, 4)})
+    return Held(budget, 20.0, level, 1 / 3, 5, 7, evidence)
+
+
+async def test_the_newest_tallies_of_each_partition_are_kept(store: Store, other: Store) -> None:
+    first, second = await claimed(store, 0, 1)
+    both = (a_tally(10), a_tally(4, "acme/*"))
+    await store.commit("a", [dataclasses.replace(effects(first, 5), tallies=both)])
+    await store.commit("a", [dataclasses.replace(effects(first, 4), tallies=(a_tally(8),))])  # replayed
+    await store.commit("a", [dataclasses.replace(effects(second, 3), tallies=(a_tally(1, partition=1),))])
+    assert sorted(await other.tallies(), key=str) == sorted([*both, a_tally(1, partition=1)], key=str)
+    await store.commit("a", [dataclasses.replace(effects(first, 6), tallies=(a_tally(12),))])
+    anew = dataclasses.replace(effects(second, 2), stream_created=9, tallies=(a_tally(2, partition=1),))
+    await store.commit("a", [anew])
+    assert {(t.partition, t.budget): t.counts[0] for t in await other.tallies()} == {
+        (0, "*/*"): 12, (0, "acme/*"): 4, (1, "*/*"): 2
+    }  # fmt: skip
+    await other.save_levels([a_level("acme/*", 4.0)])
+    assert await store.tallies() == [a_tally(4, "acme/*")]
+
+
+async def test_levels_come_back_exactly_in_their_order_under_a_version_that_grows(store: Store, other: Store) -> None:
+    assert await store.levels() == []
+    levels = [a_level("z/*", 4.25), a_level("*/*", None)]
+    versions = [await one.save_levels(levels) for one in (store, other, store)]
+    assert versions == sorted(set(versions))
+    assert abs(versions[0] / 1000 - time.time()) < 60
+    found = await other.levels()
+    assert [stored.held for stored in found] == levels
+    assert {stored.version for stored in found} == {versions[-1]}
+    assert all(0.0 <= stored.age < 60.0 for stored in found)
+    at_once = await asyncio.gather(*(one.save_levels(levels[:1]) for one in (store, other) * 5))
+    (left,) = await store.levels()
+    assert left.version == max(at_once)
+    assert len({*versions, *at_once}) == 13
+
+
+async def test_alerts_that_fired_lately_are_counted_by_tenant_and_metric(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    now = int(time.time() * 1000)
+    ages = [10, 3000, 5000, 90_000]
+    found = [an_alert(number, tenant="acme", started_at=now - 1000 * age) for number, age in enumerate(ages)]
+    found.append(an_alert(8, tenant="other", started_at=now))
+    found.append(an_alert(9, tenant="other", started_at=now, reason="missing"))
+    await store.commit("a", [effects(lease, 1, tuple(found))])
+    assert sorted(await store.fired(3600.0)) == [("acme", "cpu", 2), ("other", "cpu", 1)]
+    assert sorted(await store.fired(86_400.0)) == [("acme", "cpu", 3), ("other", "cpu", 1)]
 
 
 async def test_alerts_are_listed_by_state_tenant_and_start(store: Store) -> None:

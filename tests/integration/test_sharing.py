@@ -180,6 +180,7 @@ async def test_a_fenced_commit_costs_the_lost_partition_only(tmp_path: Path, mon
         before = dict(worker.ownership.held)
         await c.publish(range(5))
         await until(lambda: c.total("learned") == 5 * SERVICES, 20, lambda: str(c.total("learned")))
+        await until(lambda: _written(c.url, 1))  # what was learned is committed, so the next commit finds out
         victim = next(n for n, p in before.items() if p.state.counts["malformed"])
         with sqlite3.connect(tmp_path / "detector.db") as thief:
             thief.execute("UPDATE partitions SET owner = 'thief', epoch = epoch + 1 WHERE partition = ?", [victim])
@@ -188,7 +189,7 @@ async def test_a_fenced_commit_costs_the_lost_partition_only(tmp_path: Path, mon
         rest = {n: p for n, p in before.items() if n != victim}
         await until(lambda: sum(p.state.counts["learned"] for p in rest.values()) >= 9 * len(rest), 20)
         assert worker.ownership.held == rest  # the very same objects, and not a message read again
-        await until(lambda: _written(c.url, 1))
+        assert await _written(c.url, 1)
         with sqlite3.connect(tmp_path / "detector.db") as thief:
             thief.execute("UPDATE partitions SET owner = NULL WHERE partition = ?", [victim])
         await worker.ownership.renew()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from detector.adapters.formats import checkpoints
 from detector.adapters.formats.outgoing import alert_payload
+from detector.domain.budget import Budget, Notice
 from detector.pipeline.crowd import Limits
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels
@@ -22,7 +23,8 @@ SETTINGS = plan(
     banks=[("told*", Echo), ("*", KernelBank)],
     limits=Limits(series_per_metric=3, series=8),
     ratios=[Ratio("share", "errors", "requests"), Ratio("hits", "errors", "time")],
-    levels=Levels(on=2.75, off=1.5, critical=3.5, keep_windows=3, missing_windows=2),
+    levels=Levels(on=2.75, off=1.5, critical=3.5, keep_windows=3, missing_windows=2, rearm_windows=6),
+    budgets=[Budget(2.0, metric="told"), Budget(9.0)],
 )
 WARM = 120
 BEGIN = T0 + WARM * STEP
@@ -37,11 +39,13 @@ class Posted:
     instance: str
     tenant: str
     seconds: int
+    notice: Notice | None
     aggregates: tuple[dict[str, Any], ...]
 
     def sent(self, now: int, aggregates: Sequence[dict[str, Any]]) -> Sent:
         if not self.seconds:
-            return tick(now)
+            head, kind, body = tick(now)
+            return replace(head, notice=self.notice), kind, body
         return message(
             self.start, aggregates, now=now, instance=self.instance, tenant=self.tenant, seconds=self.seconds
         )
@@ -54,6 +58,7 @@ def histogram(n: int, scale: int, offset: int, errors: float | None) -> dict[str
     return {"metric": "time", "kind": "histogram", "count": count, "sketch": sketch, "errors": errors if n else None}
 
 
+levels = st.dictionaries(st.sampled_from(["*/told", "*/*", "x/y"]), st.sampled_from([2.5, 3.0, 4.0]))
 surprises = st.sampled_from([0.0, 0.0, 1.0, 2.0, 3.0, 5.0])
 aggregates = st.one_of(
     st.builds(lambda v: gauge(v, "told"), surprises),
@@ -80,7 +85,8 @@ def posted(draw: st.DrawFn) -> list[Posted]:
         start = now - now % window - window * draw(st.sampled_from([1, 1, 1, 1, 2, 3, 6, -2, -30]))
         tenant, instance = draw(st.sampled_from(["acme", "acme", "replay-1"])), draw(st.sampled_from(["a", "a", "b"]))
         some = tuple(draw(st.lists(aggregates, max_size=6))) if seconds else ()
-        many.append(Posted(later, start, instance, tenant, seconds, some))
+        notice = draw(st.none() | st.builds(Notice, st.integers(1, 20), levels))
+        many.append(Posted(later, start, instance, tenant, seconds, notice, some))
     return many
 
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import msgspec
 import numpy as np
 
 from detector import __version__
 from detector.domain.alert import Alert
+from detector.domain.budget import Notice
 from detector.errors import CheckpointError
 from detector.pipeline.roster import Roster
 from detector.pipeline.sketches import SKETCH
 from detector.pipeline.spreads import SPREAD
-from detector.pipeline.state import Finding, PartitionState, Plan
-from detector.pipeline.tables import SERIES, SOURCE
+from detector.pipeline.state import RECENT, Finding, PartitionState, Plan
+from detector.pipeline.tables import SERIES, SOURCE, grown
 from models import SCORE
 
-CODEC = 4
+CODEC = 5
 
 
 @dataclass
@@ -36,6 +38,9 @@ class Body:
     missing: dict[int, Alert]
     halves: dict[int, dict[int, tuple[bool, float]]]
     counts: dict[str, int]
+    notice: Notice
+    recent: bytes
+    tallies: dict[str, list[int]]
     roster: Roster
 
 
@@ -55,12 +60,12 @@ class Captured(NamedTuple):
 
     schema: str
     body: bytes
-    models: list[bytes]
+    models: list[bytes | bytearray]
 
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT)]
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 
@@ -77,6 +82,11 @@ def capture(state: PartitionState) -> Captured:
         missing=state.missing,
         halves=state.halves,
         counts=dict(sorted(state.counts.items())),
+        notice=state.notice,
+        recent=_fitted(state.recent, len(state.directory.signals)).tobytes(),
+        tallies={
+            budget.name: counts.tolist() for budget, counts in zip(state.plan.budgets, state.tallies, strict=True)
+        },
         roster=state.directory.roster(),
     )
     models = [bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)]
@@ -86,7 +96,9 @@ def capture(state: PartitionState) -> Captured:
 def seal(captured: Captured) -> bytes:
     """Write what was captured, about 4 KiB a signal, under a checksum."""
     layout, body, models = captured
-    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, _checksum(body, models), body, models))
+    checksum = _checksum(body, models)
+    states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
+    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states))
 
 
 def encode(state: PartitionState) -> bytes:
@@ -120,6 +132,7 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         body = msgspec.msgpack.decode(envelope.body, type=Body)
         state.directory.load(body.roster)
         state.bank_of = body.bank_of
+        state.recent = np.frombuffer(body.recent, RECENT).copy()
         for bank, rows, models in zip(state.banks, _rows(state), envelope.models, strict=True):
             bank.restore(models, rows)
         _adopt(state)
@@ -129,7 +142,15 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
     state.clock, state.clocks = body.clock, body.clocks
     state.findings, state.missing, state.halves = body.findings, body.missing, body.halves
     state.counts = Counter(body.counts)
+    state.obey(body.notice)
+    for index, budget in enumerate(plan.budgets):
+        counts = body.tallies.get(budget.name, [])
+        state.tallies[index, : len(counts)] = counts
     return state
+
+
+def _fitted(table: np.ndarray, rows: int) -> np.ndarray:
+    return grown(table, rows)[:rows]
 
 
 def verify(blob: bytes) -> None:
@@ -155,7 +176,7 @@ def _check(envelope: Envelope) -> None:
         raise CheckpointError("its checksum does not fit: damaged where it was stored")
 
 
-def _checksum(body: bytes, models: list[bytes]) -> int:
+def _checksum(body: bytes, models: Sequence[bytes | bytearray]) -> int:
     found = zlib.crc32(body)
     for states in models:
         found = zlib.crc32(states, found)
@@ -171,11 +192,12 @@ def _rows(state: PartitionState) -> list[np.ndarray]:
 
 
 def _adopt(state: PartitionState) -> None:
-    """Give a signal a cold model where the settings name another one for its metric now."""
+    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric."""
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
             series = state.directory.signals.used(signal).series
+            state.enlist(signal, series)
             bank = state.bank_for(series.metric)
             if bank != index:
-                state.banks[bank].add(signal, int(state.directory.series[state.directory.row_of(series)]["step"]))
+                state.banks[bank].add(signal, state.step_of(signal))
                 state.bank_of[signal] = bank

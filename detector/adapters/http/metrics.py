@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from detector.domain.budget import Held
 from detector.ports import EndedRun
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -70,6 +73,13 @@ class Metrics:
             "detector_commit_seconds", "One transaction of effects", buckets=_FAST, registry=r
         )
         self.alerts = Counter("detector_alert_revisions", "Alert revisions written", ["state", "severity"], registry=r)
+        self.drifts = Counter("detector_drifts", "Drifts of signals noticed", ["detector"], registry=r)
+        self.restarts = Gauge(
+            "detector_model_restarts",
+            "Models started again since their partition was loaded: they failed, or did worse than a naive forecast",
+            ["model"],
+            registry=r,
+        )
         self.outbox = Gauge("detector_outbox_depth", "Messages written but not published yet", registry=r)
         self.reloads = Counter(
             "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r
@@ -94,6 +104,22 @@ class Metrics:
             "detector_job_last_duration_seconds", "Length of the last run in any process", ["job"], registry=r
         )
         self.job_ok = Gauge("detector_job_last_ok", "Whether the last run went well: 1 or 0", ["job"], registry=r)
+        self.level = Gauge("detector_alert_level", "Surprise at which alerts open, by budget", ["budget"], registry=r)
+        self.expected = Gauge(
+            "detector_alerts_expected_per_day",
+            "Alerts a day to expect at this level, by budget",
+            ["budget"],
+            registry=r,
+        )
+        self.budgeted = Gauge(
+            "detector_alerts_budget_per_day", "Alerts a day that the settings allow, by budget", ["budget"], registry=r
+        )
+        self.fired = Gauge(
+            "detector_alerts_fired_last_day",
+            "Alerts that fired in the 24 hours before, by budget",
+            ["budget"],
+            registry=r,
+        )
         self._producers: set[tuple[str, str]] = set()
 
     def forget_partition(self, number: int) -> None:
@@ -118,6 +144,17 @@ class Metrics:
             self.job_ok.labels(name).set(last.ok)
         if well is not None:
             self.job_succeeded.labels(name).set(well.ended_at.timestamp())
+
+    def show_levels(self, held: Sequence[Held]) -> None:
+        """Show how the alert budget is held, group by group."""
+        for gauge in (self.level, self.expected, self.budgeted, self.fired):
+            gauge.clear()
+        for one in held:
+            if one.level is not None:
+                self.level.labels(one.budget).set(one.level)
+            self.expected.labels(one.budget).set(one.expected)
+            self.budgeted.labels(one.budget).set(one.per_day)
+            self.fired.labels(one.budget).set(one.fired)
 
     def show_skew(self, tenant: str, service: str, seconds: float) -> None:
         """Show how far behind or ahead the newest batch of a service is."""

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -26,6 +26,7 @@ PRAGMAS = (
     "synchronous = FULL",
     "foreign_keys = ON",
     f"journal_size_limit = {WAL_BYTES}",
+    f"wal_autocheckpoint = {WAL_BYTES // 4096}",
 )
 
 # A server or a way to it that died is noticed within seconds. A transaction takes milliseconds: one that idles was
@@ -84,7 +85,8 @@ def connect(url: str, connections: int) -> Engine:
     can stand in the query and overrides `POSTGRESQL`; ``options`` are added to `SESSION`.
 
     On SQLite a transaction begins as the execution option ``begin`` says (``DEFERRED`` where it is not
-    given): the driver's own habit of beginning late makes reads that turn into writes fail at once.
+    given): the driver's own habit of beginning late makes reads that turn into writes fail at once. A commit is on
+    disk when it returns, but with the execution option ``synchronous`` ``NORMAL`` only with the next that is not so.
 
     Raises
     ------
@@ -145,7 +147,19 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('begin', 'DEFERRED')}")
+    options = connection.get_execution_options()
+    connection.exec_driver_sql(f"PRAGMA synchronous = {options.get('synchronous', 'FULL')}")
+    connection.exec_driver_sql(f"BEGIN {options.get('begin', 'DEFERRED')}")
+
+
+def backfill(engine: Engine) -> None:
+    """Move what SQLite's log holds into the file beside the writer, which would stop for it otherwise.
+
+    Where this is never called the writer does it itself, once the log holds `WAL_BYTES`.
+    """
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def shown(url: URL) -> str:

@@ -10,9 +10,10 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, checkpoints, days, membership, outbox, ownership, runs
-from detector.adapters.sql.engine import READERS, connect, remedied
+from detector.adapters.sql import alerts, budget, checkpoints, days, membership, outbox, ownership, runs
+from detector.adapters.sql.engine import READERS, backfill, connect, remedied
 from detector.domain.alert import Alert
+from detector.domain.budget import Held, Stored, Tally
 from detector.ports import Attendance, Effects, EndedRun, Lease, Outgoing, Run
 
 P = ParamSpec("P")
@@ -46,6 +47,7 @@ class SqlStore:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._writing = engine.execution_options(begin="IMMEDIATE")
+        self._writing_loosely = self._writing.execution_options(synchronous="NORMAL")
         self._writer = ThreadPoolExecutor(1, "sql-write")
         self._readers = ThreadPoolExecutor(READERS, "sql-read")
 
@@ -112,8 +114,8 @@ class SqlStore:
         """Store the state of a partition at `sequence`; the one before is kept, older ones go.
 
         It is written in parts of 1 MiB, a transaction each, between which other writes have their turn; the last
-        makes it visible. One that never ends leaves parts behind, which the next save of the partition removes,
-        together with the parts of the checkpoint before the last two.
+        makes it visible, and sees to it that all are on disk. One that never ends leaves parts behind, which the
+        next save of the partition removes, together with the parts of the checkpoint before the last two.
 
         Raises
         ------
@@ -124,9 +126,10 @@ class SqlStore:
             pass
         save, parts = uuid.uuid4().hex, 0
         for part in checkpoints.cut(blob):
-            await self._write(checkpoints.put, lease, save, parts, part)
+            await self._run(self._writer, self._writing_loosely, checkpoints.put, lease, save, parts, part)
             parts += 1
         await self._write(checkpoints.finish, lease, sequence, save, parts)
+        await asyncio.get_running_loop().run_in_executor(self._readers, self._backfill)
 
     async def load_checkpoints(self, partition: int) -> list[tuple[int, bytes]]:
         """(sequence, blob) of the newest checkpoint, then of the one before it; one that lacks a part is left out."""
@@ -219,6 +222,26 @@ class SqlStore:
         """Delete at most `limit` ended runs that were due more than `older_than` seconds ago; returns how many went."""
         return await self._write(runs.prune, older_than, limit)
 
+    async def tallies(self) -> list[Tally]:
+        """Read the newest tallies of every partition: a row of half a KiB for each and each budget."""
+        return await self._read(budget.tallies)
+
+    async def levels(self) -> list[Stored]:
+        """Read the newest level of each group, in the order in which they were saved."""
+        return await self._read(budget.levels)
+
+    async def save_levels(self, held: Sequence[Held]) -> int:
+        """Put levels in the place of all before, and drop tallies of other groups.
+
+        Returns their version: Unix milliseconds of the database, but in any case more than the last, so that it grows
+        even where a database was lost.
+        """
+        return await self._write(budget.save, held)
+
+    async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
+        """Count the alerts that started within the last `seconds`, but for silence: (tenant, metric, how many)."""
+        return await self._read(budget.fired, seconds)
+
     async def alerts(
         self,
         *,
@@ -248,6 +271,10 @@ class SqlStore:
         self._writer.shutdown()
         self._readers.shutdown()
         self._engine.dispose()
+
+    def _backfill(self) -> None:
+        with remedied(self._engine):
+            backfill(self._engine)
 
     async def _write(self, work: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(self._writer, self._writing, work, *args, **kwargs)
@@ -281,4 +308,5 @@ def _commit(connection: Connection, owner: str, effects: Sequence[Effects]) -> N
             stream_created=part.stream_created,
         )
     alerts.put(connection, [alert for part in effects for alert in part.alerts])
+    budget.put(connection, effects)
     outbox.put(connection, [(part.partition, message) for part in effects for message in part.outbox])

@@ -6,7 +6,7 @@ to lose. Times of bookkeeping (leases, rows stored or published) are instants of
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, text
 
 from detector.adapters.sql.columns import Json, Reading, UtcDateTime
 
@@ -106,6 +106,33 @@ outbox = Table(
     # serves the unpublished (NULL) in order, their count, and the oldest published to prune
     Index(None, "published_at", "sequence"),
     sqlite_autoincrement=True,
+)
+
+alert_tallies = Table(
+    "alert_tallies",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("budget", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("stream_created", BigInteger, nullable=False),
+    Column("live", Integer, nullable=False),
+    Column("pace", Double, nullable=False),
+    Column("counts", Json("counts"), nullable=False),
+)
+
+alert_levels = Table(
+    "alert_levels",
+    metadata,
+    Column("budget", String, primary_key=True),
+    Column("place", Integer, nullable=False),  # in the order of the settings
+    Column("version", BigInteger, nullable=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("per_day", Double, nullable=False),
+    Column("level", Double),  # NULL: no signals yet
+    Column("expected", Double, nullable=False),
+    Column("fired", Integer, nullable=False),
+    Column("live", Integer, nullable=False),
+    Column("evidence", Json("evidence"), nullable=False),
 )
 
 job_runs = Table(

@@ -112,7 +112,7 @@ def table_of_alerts(alerts: Sequence[Alert]) -> Table:
             Text.assemble(
                 (alert.severity.value if firing else "resolved", style), "\n", (_reason(alert.reason), "dim")
             ),
-            Text.assemble((_printable(name), "bold" if firing else ""), "\n", (_printable(_story(alert)), "dim")),
+            Text.assemble((printable(name), "bold" if firing else ""), "\n", (printable(_story(alert)), "dim")),
         )
     return table
 
@@ -120,7 +120,7 @@ def table_of_alerts(alerts: Sequence[Alert]) -> Table:
 def line(alert: Alert) -> str:
     """Say a revision in one line, for output that is no terminal."""
     _, time = _moment(alert.window_end)
-    return _printable(f"{time} {alert.state.value:8} {alert.severity.value:8} {alert.summary}")
+    return printable(f"{time} {alert.state.value:8} {alert.severity.value:8} {alert.summary}")
 
 
 def figure(value: float) -> str:
@@ -154,7 +154,8 @@ def _named(alert: Alert) -> str:
     return f"{series.service} {series.metric}{labels} ({alert.signal.statistic})"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Put � for what a terminal would obey instead of showing."""
     return "".join(c if c.isprintable() else "�" for c in text)
 
 

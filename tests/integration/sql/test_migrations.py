@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -20,12 +21,13 @@ from detector.adapters.sql.engine import connect
 from detector.adapters.sql.migrate import configuration, revision, upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.adapters.sql.tables import metadata
+from detector.domain.budget import Evidence, Held, Tally
 from detector.errors import StoreError
 from tests.integration.sql.making import a_message, an_alert, effects
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0004"
+HEAD = "0005"
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -65,6 +67,11 @@ async def test_db_04_up_down_up_with_rows(url: str) -> None:
     await store.save_checkpoint(lease, 1, b"state")
     await store.save_checkpoint(lease, 2, big)
     await store.make_room()
+    tally = Tally(0, "*/*", 3, 8640.0, (1, 2, 3))
+    await store.commit("a", [replace(effects(lease, 2), tallies=(tally,))])
+    held = Held("*/*", 20.0, 4.5, 1.5, 2, 3, Evidence(1.0, (2.0,), {0: tally.counts}))
+    await store.save_levels([held])
+    assert (await store.tallies(), [stored.held for stored in await store.levels()]) == ([tally], [held])
     await store.close()
     upgrade(url)
 
@@ -82,6 +89,9 @@ async def test_db_04_up_down_up_with_rows(url: str) -> None:
     assert await store.load_checkpoints(0) == [(3, b"after"), (2, big)]
     await store.commit("a", [effects(lease, 2, alerts, (a_message(0), a_message(2)))])
     assert await store.unpublished(10, "a") == [a_message(1), a_message(2)]
+    assert (await store.tallies(), await store.levels()) == ([], [])
+    await store.save_levels([held])
+    assert [stored.held for stored in await store.levels()] == [held]
     await store.close()
 
     move(url, "base")

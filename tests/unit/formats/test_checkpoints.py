@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,13 +13,32 @@ import pytest
 
 from detector.adapters.formats import checkpoints
 from detector.adapters.formats.outgoing import alert_payload
+from detector.domain.budget import Budget, Notice
 from detector.errors import CheckpointError
 from detector.pipeline.crowd import Limits
 from models import KernelBank, RiverBank
-from tests.synth import STEP, T0, Echo, Run, Sent, counter, gauge, in_order, message, normal, plan, readings, ticks
+from tests.synth import (
+    STEP,
+    T0,
+    Echo,
+    Run,
+    Sent,
+    counter,
+    gauge,
+    in_order,
+    message,
+    normal,
+    plan,
+    readings,
+    tick,
+    ticks,
+)
 
 WINDOWS = 170
-SETTINGS = plan(banks=[("told*", Echo), ("*", KernelBank)], limits=Limits(series_per_metric=4, series=12))
+BUDGETS = [Budget(2.0, metric="told"), Budget(5.0)]
+SETTINGS = plan(
+    banks=[("told*", Echo), ("*", KernelBank)], limits=Limits(series_per_metric=4, series=12), budgets=BUDGETS
+)
 
 
 @cache
@@ -39,6 +59,9 @@ def busy() -> list[Sent]:
         if i % 11:
             messages.append(message(T0 + i * STEP, [gauge(float(y[i])), counter(500 * i)], instance="b"))
         messages.append(message(T0 + i * STEP, [gauge(float(y[i]))], service="other"))
+        if i % 50 == 10:
+            head, kind, body = tick(T0 + i * STEP)
+            messages.append((replace(head, notice=Notice(i, {"*/told": 2.5 + i / 100, "*/*": 3.0})), kind, body))
         messages += readings([float(x[i])], T0 + i * STEP, tenant="replay-1", now=T0 + (i + 1) * STEP)
     return in_order(messages)
 
@@ -61,6 +84,8 @@ def test_the_story_has_all_that_a_checkpoint_must_keep() -> None:
     assert run.state.findings
     assert run.state.missing
     assert set(run.state.bank_of) == {0, 1}
+    assert run.state.notice.version == 160
+    assert (run.state.tallies[:, 1] > 0).all()
 
 
 @pytest.mark.parametrize("cut", [1, 37, 200, 311, 640, 641, 642, 643, 900, 1000, 1003])
@@ -127,7 +152,7 @@ def blob() -> bytes:
 
 
 def test_st_02_another_layout_is_refused_and_named() -> None:
-    with pytest.raises(CheckpointError, match=r"layout .*novelty/1.*this is .*echo/1"):
+    with pytest.raises(CheckpointError, match=r"layout .*novelty/2.*this is .*echo/1"):
         checkpoints.decode(plan(banks=[("*", Echo)]), blob())
 
 
@@ -177,3 +202,14 @@ def test_st_02_a_body_that_fits_its_checksum_but_not_its_layout_is_refused() -> 
 def test_st_02_junk_and_pickles_are_refused(junk: bytes) -> None:
     with pytest.raises(CheckpointError):
         checkpoints.decode(plan(), junk)
+
+
+def test_budgets_of_the_settings_of_now_count_and_keep_what_was_tallied() -> None:
+    state = uninterrupted().state
+    other = replace(SETTINGS, budgets=[Budget(1.0, "nobody"), replace(BUDGETS[0], per_day=7.0)])
+    loaded = checkpoints.decode(other, checkpoints.encode(state))
+    assert loaded.tallies.tolist() == [[0] * state.tallies.shape[1], state.tallies[0].tolist()]
+    told = [signal for signal, named in enumerate(loaded.directory.signals) if named and named.series.metric == "told"]
+    assert told
+    assert [loaded.levels_of(signal).on for signal in told] == [4.1] * len(told)
+    assert loaded.groups[-1] == SETTINGS.levels

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from river import anomaly, compose, stats
 
-from models import GRACE, KernelBank, NoveltyDetector, RiverBank, compiled, river_bank, warm
+from models import KernelBank, NoveltyDetector, RiverBank, compiled, warm
 from models.bank import _observe_until_kept
 from models.checks import ALERT
 
@@ -107,69 +106,10 @@ def test_mod_09_river_face_names_the_feature_it_refuses(value: object) -> None:
         NoveltyDetector().score_one({})
 
 
-def test_river_face_works_in_a_pipeline_and_explains_itself() -> None:
-    pipeline = compose.Select("x") | NoveltyDetector()
-    rng = random.Random(7)
-    for _ in range(300):
-        pipeline.learn_one({"x": rng.gauss(10, 1), "other": 3})
-    assert pipeline.score_one({"x": 30.0, "other": 3}) > 0.998
-    explained = pipeline["NoveltyDetector"].explain_one({"x": 30.0})
-    assert explained.reason == "spike"
-    assert explained.grace == ""
-    assert max(explained.terms.values()) == explained.surprise
-    assert pipeline.clone()["NoveltyDetector"].explain_one({"x": 1.0}).grace == f"0/{GRACE}"
-
-
 def river_scores(bank: RiverBank, x: Any) -> Any:
     bank.add(0, STEP)
     n = len(x)
     return bank.observe(np.zeros(n, int), x, np.arange(n) * STEP, np.zeros(n), np.inf)[0]
-
-
-def test_mod_01_half_space_trees_fire_on_a_giant_among_values_around_100() -> None:
-    x = np.append(np.random.default_rng(7).normal(100.0, 3.0, 500), 1e6)
-    found = river_scores(RiverBank("river:anomaly.HalfSpaceTrees", {"seed": 7}), x)
-    assert found["surprise"][-1] >= ALERT
-    assert (found["surprise"][:-1] >= ALERT).mean() < 0.01
-
-
-def test_mod_03_gaussian_scorer_scores_a_constant_series_zero() -> None:
-    found = river_scores(RiverBank("river:anomaly.GaussianScorer", {}), np.full(400, 5.0))
-    assert (found["score"] == 0.0).all()
-
-
-class Fragile(anomaly.StandardAbsoluteDeviation):
-    """Holds a Rust statistic and feeds it NaN now and then."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.quantile = stats.RollingQuantile(0.5, window_size=10)
-        self.seen = 0
-
-    def learn_one(self, x: object, y: float) -> None:
-        self.seen += 1
-        self.quantile.update(math.nan if self.seen >= 50 else y)
-        super().learn_one(x, y)
-
-
-class Interrupted(anomaly.StandardAbsoluteDeviation):
-    def learn_one(self, x: object, y: float) -> None:
-        raise KeyboardInterrupt
-
-
-def test_num_02_a_rust_panic_restarts_the_row_cold_and_scores_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(river_bank, "river_detectors", lambda: {"river:anomaly.Fragile": Fragile})
-    bank = RiverBank("river:anomaly.Fragile", {})
-    found = river_scores(bank, np.random.default_rng(7).normal(100.0, 3.0, 120))
-    assert bank.restarts == 2
-    assert found["score"][49] == 0.0
-    assert bank.learned(0) == 20
-
-
-def test_num_02_an_interrupt_passes_the_guard(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(river_bank, "river_detectors", lambda: {"river:anomaly.Interrupted": Interrupted})
-    with pytest.raises(KeyboardInterrupt):
-        river_scores(RiverBank("river:anomaly.Interrupted", {}), [1.0])
 
 
 @pytest.mark.parametrize("path", ["river:anomaly.HalfSpaceTree", "os:system", "river:tree.HoeffdingTreeClassifier"])

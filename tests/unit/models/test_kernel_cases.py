@@ -2,13 +2,18 @@
 
 import csv
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from models import GRACE, REASONS, KernelBank
+from models import GRACE, REASONS, KernelBank, views
 from models.checks import ALERT, NEW_LEVEL_WINDOWS
+from models.clock import wall_clock, zone
+from models.incident import QUARANTINE, STILL
+from models.state import STATE
+from tests import naive
 from tests.shared import shared
 
 STEP = 10_000
@@ -146,3 +151,74 @@ def test_a_stuck_value_is_a_flatline() -> None:
     found = scored(x)[2000:]
     strange = found[found["surprise"] >= ALERT]
     assert "flatline" in {REASONS[reason] for reason in strange["reason"]}
+
+
+def test_a_lasting_incident_stays_in_view_and_is_accepted_after_its_quarantine() -> None:
+    found = scored(np.append(normal(500), normal(200, 8) + 60.0))
+    lasting = found[500 : 500 + QUARANTINE]
+    assert lasting["surprise"].min() >= STILL
+    assert np.flatnonzero(found["accepted"]).tolist() == [500 + QUARANTINE]
+    assert (found["surprise"][500 + QUARANTINE + 1 :] < ALERT).all()
+
+
+def test_an_incident_that_ends_is_not_accepted() -> None:
+    found = scored(np.concatenate([normal(500), normal(20, 8) + 60.0, normal(200, 9)]))
+    assert found["surprise"][500:520].min() >= STILL
+    assert not found["accepted"].any()
+
+
+@pytest.mark.parametrize(
+    ("direction", "spike", "dip"), [("up", True, False), ("down", False, True), ("both", True, True)]
+)
+def test_only_the_direction_asked_for_counts(direction: str, spike: bool, dip: bool) -> None:
+    for value, expected in ((200.0, spike), (0.0, dip)):
+        bank = KernelBank(direction=direction)
+        bank.add(0, STEP)
+        x = np.append(normal(500), value)
+        found, _ = bank.observe(np.zeros(501, int), x, np.arange(501) * STEP, np.zeros(501), np.inf)
+        assert (found["surprise"][-1] >= ALERT) == expected
+
+
+@pytest.mark.parametrize("floor", [{"floor": 0.6}, {"least": 60.0}])
+def test_what_lies_below_a_floor_is_no_change(floor: dict[str, Any]) -> None:
+    for value, expected in ((150.0, False), (400.0, True)):
+        bank = KernelBank(**floor)
+        bank.add(0, STEP)
+        x = np.append(normal(500), value)
+        found, _ = bank.observe(np.zeros(501, int), x, np.arange(501) * STEP, np.zeros(501), np.inf)
+        assert (found["surprise"][-1] >= ALERT) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"direction": "sideways"}, {"least": -1.0}, {"least": np.nan}, {"time_zone": "Mars/Crater"}, {"floor": 1}],
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(options.values())))):
+        KernelBank(**options)
+
+
+def test_the_daily_pattern_follows_the_clock_on_the_wall() -> None:
+    """Two weeks before and one after the clocks of Berlin went forward on 2026-03-29."""
+    step = 1_800_000
+    t_ms = 1_773_532_800_000 + step * np.arange(48 * 21)
+    local = wall_clock(t_ms, zone("Europe/Berlin"))
+    x = 100.0 + 40.0 * np.sin(2.0 * np.pi * (local // step % 48) / 48.0) + 0.2 * normal(len(t_ms))
+    errors = {}
+    for name in ("UTC", "Europe/Berlin"):
+        bank = KernelBank(time_zone=name)
+        bank.add(0, step)
+        found, _ = bank.observe(np.zeros(len(x), int), x, t_ms, np.zeros(len(x)), np.inf)
+        errors[name] = np.abs(found["expected"] - x)[48 * 14 + 4 : 48 * 15].mean()
+    assert errors["Europe/Berlin"] < 0.7 * errors["UTC"]
+
+
+def test_turbulence_and_away_follow_their_naive_twins() -> None:
+    rng = np.random.default_rng(5)
+    state = np.zeros(1, STATE)
+    errors = rng.standard_t(3, 400)
+    for z in errors:
+        views.follow_errors(state[0], z)
+    up, down, turbulence = naive.cusums_and_turbulence(errors.tolist())
+    assert state["drift"][0] == pytest.approx([up, down])
+    assert state["turbulence"][0] == pytest.approx(turbulence)

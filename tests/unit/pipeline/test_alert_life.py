@@ -6,8 +6,10 @@ import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from detector.domain.alert import Severity, State
@@ -59,6 +61,53 @@ def test_al_03_fires_again_after_resolving_as_another_alert() -> None:
     assert states(run) == [("firing", 0), ("resolved", 1), ("firing", 0)]
     assert len({alert.id for alert in run.alerts}) == 2
     assert [alert.started_at for alert in run.alerts] == [T0, T0, T0 + 21 * STEP]
+
+
+def fired(run: Run) -> list[tuple[float, int]]:
+    return [
+        (a.surprise, (a.started_at - T0) // STEP) for a in run.alerts if a.state is State.FIRING and a.revision == 0
+    ]
+
+
+def test_al_03_within_the_time_to_rearm_only_a_higher_step_fires_again() -> None:
+    calm = [0.0] * 21
+    again = [3.0, *calm, 3.1, *calm, 3.3, *calm, 3.5, *calm, 3.9]
+    assert len(fired(told(again))) == 5
+    assert fired(told(again, rearm_windows=1000)) == [(3.0, 0), (3.3, 44), (3.9, 88)]
+    assert fired(told([3.0, *calm, 3.1, *calm, *calm, 3.1], rearm_windows=65)) == [(3.0, 0), (3.1, 65)]
+
+
+def test_what_an_alert_reached_while_it_was_open_counts_for_the_next() -> None:
+    calm = [0.0] * 21
+    run = told([3.0, 4.9, *calm, 4.6, *calm, 5.3], rearm_windows=1000)
+    assert fired(run) == [(3.0, 0), (5.3, 45)]
+    assert len({alert.id for alert in run.alerts}) == 2
+
+
+def test_where_several_windows_must_be_strange_each_must_exceed_what_was_reached() -> None:
+    calm = [0.0] * 21
+    run = told([3.0, 3.0, *calm, 3.0, 3.0, *calm, 3.0, 3.4, 3.4], rearm_windows=1000, min_windows=2)
+    assert fired(run) == [(3.0, 0), (3.4, 47)]
+
+
+class Accepting(Echo):
+    """An echo that accepts a level where it is told 1."""
+
+    def observe(self, rows: Any, x: Any, *more: Any) -> tuple[npt.NDArray[np.void], dict[int, bytes]]:
+        scores, kept = super().observe(rows, x, *more)
+        scores["accepted"] = scores["surprise"] == 1.0
+        return scores, kept
+
+
+def test_mod_05_where_the_model_accepts_a_new_level_the_alert_resolves_saying_so() -> None:
+    run = ran(readings([0.0, 3.0, 3.0, 3.0, 1.0, 0.0, 1.0, 3.0]), banks=[("*", Accepting)], levels=LEVELS)
+    first, resolved, second = run.alerts
+    assert [window.mark for window in run.windows] == ["", "firing", "open", "open", "resolved", "", "", "firing"]
+    assert (resolved.id, resolved.state, resolved.resolved_at) == (first.id, State.RESOLVED, T0 + 5 * STEP)
+    assert resolved.evidence == {**first.evidence, "accepted": True}
+    assert resolved.summary.endswith("was expected; this is its new level")
+    assert second.id != first.id
+    assert "accepted" not in second.evidence
 
 
 def test_al_05_nothing_is_resolved_that_has_not_fired() -> None:
