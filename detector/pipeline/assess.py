@@ -124,4 +124,5 @@ def _equip(state: PartitionState) -> None:
         state.recent = grown(state.recent, signal + 1)
         state.recent[signal] = np.zeros((), RECENT)
         state.recent["step"][signal] = step
+        state.foresee(signal, series)
     directory.signals.fresh.clear()

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from models.compiled import jit
 from models.load import kernel, path
 from models.load.contract import READY, WARMING_UP, Forecasts, checked_coverage, checked_horizon
-from models.load.layout import HORIZONS, STATE, Long, long_shapes, windows_a_day
+from models.load.layout import STATE, Long, horizons_of, long_shapes, windows_a_season
 
 __all__ = ["LoadBank", "warm"]
 
@@ -51,16 +51,17 @@ class LoadBank:
     Parameters
     ----------
     step_ms
-        Length of the windows: 5, 10, 15, 30 or 60 minutes, in ms.
+        Length of the windows, a second to a day, in ms. A season is a day of them, or a week where they are longer
+        than an hour; the constants were chosen with 5 minutes to an hour.
     capacity
         Rows to make room for at once.
 
     Notes
     -----
     One pass, constant time: about 15 microseconds a window; a forecast costs about one microsecond a window ahead.
-    At most 64 KiB a signal (`bytes_per_signal`) with windows of 5 minutes, half of that with 15.
+    At most 64 KiB a signal (`bytes_per_signal`) with windows of 5 minutes or longer, half of that with 15.
 
-    A row is `warming_up` until it has learned a day. Works for what has a level, a pattern of the day or of the
+    A row is `warming_up` until it has learned a season. Works for what has a level, a pattern of the day or of the
     week, or all of them. It is no extrapolation of a trend beyond the recent range, and a pattern of the year shows
     as errors. Horizons beyond a day, up to a week, rest on the same profiles; their intervals grow with the square
     root.
@@ -86,17 +87,17 @@ class LoadBank:
 
     def __init__(self, step_ms: int, capacity: int = 0) -> None:
         self.step_ms = int(step_ms)
-        self.day = windows_a_day(self.step_ms)
-        self.most_windows = 7 * self.day
+        self.season = windows_a_season(self.step_ms)
+        self.most_windows = 7 * self.season
         self._states = np.zeros(capacity, STATE)
-        shapes = long_shapes(self.day)
+        shapes = long_shapes(self.season)
         arrays = {name: np.zeros((capacity, *shape), kind) for name, (shape, kind) in shapes.items()}
-        self._long = Long(horizons=np.array(HORIZONS[self.day], np.int64), **arrays)
+        self._long = Long(horizons=np.array(horizons_of(self.season), np.int64), **arrays)
 
     @property
     def bytes_per_signal(self) -> int:
         """Memory of one row."""
-        shapes = long_shapes(self.day).values()
+        shapes = long_shapes(self.season).values()
         return STATE.itemsize + sum(int(np.prod(shape)) * np.dtype(kind).itemsize for shape, kind in shapes)
 
     def __len__(self) -> int:
@@ -181,7 +182,7 @@ class LoadBank:
         rows
             Shape (n,).
         horizon
-            Windows ahead, 1 to `most_windows`, a week.
+            Windows ahead, 1 to `most_windows`, seven seasons.
         coverage
             Share of the values to come that the interval is to hold, .01 to .999. Followed for .5, .8, .9 and .98, in
             between interpolated; beyond .98 less sure.
@@ -208,7 +209,7 @@ class LoadBank:
         marked = np.zeros(shape, np.uint8) if holiday is None else np.ascontiguousarray(holiday, np.uint8)
         if local.shape != shape or marked.shape != shape:
             raise ValueError(f"local_ms and holiday have shapes {local.shape} and {marked.shape}; both must be {shape}")
-        ready = self._states["learned"][places] >= self.day
+        ready = self._states["learned"][places] >= self.season
         expected, lower, upper = (np.full(shape, np.nan) for _ in range(3))
         _forecast_all(self._states, self._long, places, ready, beyond, local, marked, expected, lower, upper)
         return Forecasts(np.where(ready, READY, WARMING_UP).astype(np.uint8), expected, lower, upper)
@@ -220,6 +221,22 @@ class LoadBank:
     def latest_ms(self, row: int) -> int:
         """Return the start of the latest window of `row`, Unix ms UTC."""
         return int(self._states["now"][row]) * self.step_ms
+
+    def value(self, rows: npt.ArrayLike, t_ms: npt.ArrayLike) -> Floats:
+        """Return the values of windows within the last seven seasons, NaN where there is none.
+
+        Parameters
+        ----------
+        rows, t_ms
+            Shape (n,); starts of windows, Unix ms UTC. A window that was missing has the value it was taken to have.
+        """
+        places, windows = np.asarray(rows, np.int64), np.asarray(t_ms, np.int64) // self.step_ms
+        self._check_rows(places)
+        room = self._long.values.shape[1]
+        first, now = self._states["first"][places], self._states["now"][places]
+        known = (self._states["learned"][places] > 0) & (windows >= first) & (windows <= now) & (windows > now - room)
+        found = self._long.values[places, windows % room] + self._states["origin"][places]
+        return np.where(known, found, np.nan)
 
     def resets(self, row: int) -> int:
         """Return how often a bucket of `row` had become worse than a naive forecast and was begun anew."""

@@ -45,7 +45,7 @@ class LoadForecaster(time_series.base.Forecaster):
     Parameters
     ----------
     step_seconds
-        Length of a window: 300, 600, 900, 1800 or 3600.
+        Length of a window, 1 to 86400; see `LoadBank`.
     time
         Name of the feature that holds the start of a window, a `datetime` (naive: UTC) or Unix milliseconds.
         Without one, windows follow each other without gaps, from a Monday midnight on.
@@ -58,8 +58,9 @@ class LoadForecaster(time_series.base.Forecaster):
 
     Notes
     -----
-    Cost about 15 microseconds a window plus what Python adds; at most 64 KiB of state. For a day it is warming up:
-    `forecast` answers NaN then. Forecasting changes nothing.
+    Cost about 15 microseconds a window plus what Python adds; at most 64 KiB of state from 5 minutes on. For a day, or
+    a week where windows are longer than an hour, it is warming up: `forecast` answers NaN then. Forecasting changes
+    nothing.
 
     Sources: see `models.load.kernel`.
 
@@ -153,7 +154,7 @@ class LoadForecaster(time_series.base.Forecaster):
         ready = found.status[0] == READY
         return Forecast(
             status=found.statuses[0],
-            progress="" if ready else f"{learned}/{bank.day}",
+            progress="" if ready else f"{learned}/{bank.season}",
             coverage=float(coverage),
             expected=tuple(found.expected[0].tolist()) if ready else (),
             lower=tuple(found.lower[0].tolist()) if ready else (),

@@ -1,6 +1,6 @@
-"""What a forecaster remembers of one signal: a record of fixed size and five arrays that grow with the day.
+"""What a forecaster remembers of one signal: a record of fixed size and five arrays that grow with the season.
 
-`STATE` holds what doesn't depend on how many windows a day has; `Long` bundles the arrays that do. Large parts
+`STATE` holds what doesn't depend on how many windows a season has; `Long` bundles the arrays that do. Large parts
 are float32: forecasts, profiles and past values need no more, as they are kept as differences from the
 signal's first value. What is summed up over a long time (levels, weights, losses) is float64.
 
@@ -23,8 +23,9 @@ __all__ = [
     "STATE",
     "Long",
     "Row",
+    "horizons_of",
     "long_shapes",
-    "windows_a_day",
+    "windows_a_season",
 ]
 
 Row: TypeAlias = Any
@@ -32,6 +33,7 @@ Row: TypeAlias = Any
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 DAY_MS = 86_400_000
+_HOUR_MS = 3_600_000
 
 HORIZONS: dict[int, tuple[int, ...]] = {
     24: (1, 2, 4, 8, 14, 20),
@@ -40,11 +42,13 @@ HORIZONS: dict[int, tuple[int, ...]] = {
     144: (1, 2, 6, 18, 48, 115),
     288: (1, 3, 12, 36, 96, 230),
 }
-"""Windows a day -> windows ahead that each bucket learns.
+"""Windows a season -> windows ahead that each bucket learns.
 
-Never a whole day: the last value and the value of a day before would be one, and share their weight.
+Never a whole season: the last value and the value of a season before would be one, and share their weight.
 """
 BUCKETS = 6
+MOST_WINDOWS = 86_400
+"""Windows of a second in a day, the shortest that there are."""
 
 LEVELS = np.array([0.01, 0.05, 0.1, 0.25])
 """Shares beyond one end of the interval whose calibration is followed: coverage .98, .9, .8 and .5."""
@@ -138,18 +142,45 @@ class Long(NamedTuple):
     """Rings of what was forecast, one of length h for each bucket, shape (sum of horizons, TARGETS)."""
 
 
-def windows_a_day(step_ms: int) -> int:
-    """Return the windows of a day; ValueError for steps that the forecaster doesn't know."""
-    m, rest = divmod(DAY_MS, step_ms) if step_ms > 0 else (0, 0)
-    if rest or m not in HORIZONS:
-        steps = ", ".join(str(DAY_MS // known // 60_000) for known in sorted(HORIZONS, reverse=True))
-        raise ValueError(f"step_ms is {step_ms}: roll the signal up to windows of {steps} minutes")
-    return m
+def windows_a_season(step_ms: int) -> int:
+    """Return the windows of a day, or of a week where they are longer than an hour.
+
+    A step that doesn't divide its season lets it drift through the clock, the less the nearer it comes to that.
+
+    Raises
+    ------
+    ValueError
+        For steps shorter than a second or longer than a day.
+
+    Examples
+    --------
+    >>> windows_a_season(300_000), windows_a_season(DAY_MS)
+    (288, 7)
+    """
+    if not DAY_MS <= step_ms * MOST_WINDOWS <= DAY_MS * MOST_WINDOWS:
+        raise ValueError(f"step_ms is {step_ms}: roll the signal up to windows of a second to a day")
+    return round((DAY_MS if step_ms <= _HOUR_MS else 7 * DAY_MS) / step_ms)
+
+
+def horizons_of(m: int) -> tuple[int, ...]:
+    """Return how many windows ahead each bucket looks, where a season has `m` windows.
+
+    Examples
+    --------
+    >>> horizons_of(1440), horizons_of(7)
+    ((1, 4, 17, 69, 281, 1152), (1, 2, 3, 4, 5, 6))
+    """
+    if m in HORIZONS:
+        return HORIZONS[m]
+    chosen: list[int] = []
+    for bucket in range(BUCKETS):
+        chosen.append(max(round((0.8 * m) ** (bucket / (BUCKETS - 1))), chosen[-1] + 1 if chosen else 1))
+    return tuple(chosen)
 
 
 def long_shapes(m: int) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Return shape and type of each array of `Long` that a signal owns, where a day has `m` windows."""
-    horizons = HORIZONS[m]
+    """Return shape and type of each array of `Long` that a signal owns, where a season has `m` windows."""
+    horizons = horizons_of(m)
     return {
         "season": ((PROFILES, m), "f4"),
         "visits": ((8, m), "u1"),

@@ -15,14 +15,16 @@ from detector import __version__
 from detector.domain.alert import Alert
 from detector.domain.budget import Notice
 from detector.errors import CheckpointError
+from detector.pipeline.forecasters import FORECAST, ROLLUP
 from detector.pipeline.roster import Roster
 from detector.pipeline.sketches import SKETCH
 from detector.pipeline.spreads import SPREAD
-from detector.pipeline.state import RECENT, Finding, PartitionState, Plan
+from detector.pipeline.state import RECENT, Breach, Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE, grown
 from models import SCORE
+from models.load import LoadBank
 
-CODEC = 5
+CODEC = 6
 
 
 @dataclass
@@ -41,6 +43,10 @@ class Body:
     notice: Notice
     recent: bytes
     tallies: dict[str, list[int]]
+    forecasts: bytes
+    rollups: list[int]
+    left_out: int
+    breaches: dict[int, dict[str, Breach]]
     roster: Roster
 
 
@@ -56,7 +62,7 @@ class Envelope(msgspec.Struct):
 
 
 class Captured(NamedTuple):
-    """A state as it was at one moment: its layout, its body, and by bank the models of its signals in order."""
+    """A state at one moment: its layout, its body, and by bank the models of its signals in order, then its forecasters."""
 
     schema: str
     body: bytes
@@ -65,7 +71,8 @@ class Captured(NamedTuple):
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT, FORECAST)]
+    layout.append(f"{LoadBank.name}:{LoadBank(ROLLUP).bytes_per_signal}")
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 
@@ -87,14 +94,21 @@ def capture(state: PartitionState) -> Captured:
         tallies={
             budget.name: counts.tolist() for budget, counts in zip(state.plan.budgets, state.tallies, strict=True)
         },
+        forecasts=state.forecasters.saved(),
+        rollups=[bank.step_ms for bank in state.forecasters.banks],
+        left_out=state.forecasters.left_out,
+        breaches=state.breaches,
         roster=state.directory.roster(),
     )
-    models = [bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)]
+    models: list[bytes | bytearray] = [
+        *(bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)),
+        *state.forecasters.models(),
+    ]
     return Captured(schema(state), msgspec.msgpack.encode(body), models)
 
 
 def seal(captured: Captured) -> bytes:
-    """Write what was captured, about 4 KiB a signal, under a checksum."""
+    """Write what was captured, about 4 KiB a signal and 70 more where it is forecast, under a checksum."""
     layout, body, models = captured
     checksum = _checksum(body, models)
     states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
@@ -133,8 +147,11 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         state.directory.load(body.roster)
         state.bank_of = body.bank_of
         state.recent = np.frombuffer(body.recent, RECENT).copy()
-        for bank, rows, models in zip(state.banks, _rows(state), envelope.models, strict=True):
+        scoring = len(state.banks)
+        for bank, rows, models in zip(state.banks, _rows(state), envelope.models[:scoring], strict=True):
             bank.restore(models, rows)
+        state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
+        state.forecasters.left_out, state.breaches = body.left_out, body.breaches
         _adopt(state)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
@@ -192,11 +209,16 @@ def _rows(state: PartitionState) -> list[np.ndarray]:
 
 
 def _adopt(state: PartitionState) -> None:
-    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric."""
+    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric.
+
+    Which signals are forecast follows the settings of now too.
+    """
+    row_of = {signal: row for row, signals in enumerate(state.directory.signals.of) for signal in signals.tolist()}
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
             series = state.directory.signals.used(signal).series
             state.enlist(signal, series)
+            state.foresee(signal, row_of[signal])
             bank = state.bank_for(series.metric)
             if bank != index:
                 state.banks[bank].add(signal, state.step_of(signal))

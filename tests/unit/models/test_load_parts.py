@@ -11,20 +11,20 @@ from models.load.layout import (
     DAILY,
     EXPERTS,
     FEATURES,
-    HORIZONS,
     LEVELS,
     SCALES,
     STATE,
     Long,
+    horizons_of,
     long_shapes,
-    windows_a_day,
+    windows_a_season,
 )
 from tests import naive_forecast as naive
 
 
 def state(m: int = 24) -> tuple[np.void, Long]:
     arrays = {name: np.zeros(shape, kind) for name, (shape, kind) in long_shapes(m).items()}
-    return np.zeros(1, STATE)[0], Long(horizons=np.array(HORIZONS[m]), **arrays)
+    return np.zeros(1, STATE)[0], Long(horizons=np.array(horizons_of(m)), **arrays)
 
 
 @pytest.mark.parametrize(("h", "forget"), [(1, 0.9998), (12, 0.996), (230, 0.996)])
@@ -152,14 +152,16 @@ def test_the_same_time_yesterday_lies_an_hour_off_after_a_clock_change() -> None
     assert season.same_time(s, 105 + 2 - 24) == 105 - 24 + 1
 
 
-@pytest.mark.parametrize("step_ms", [0, -300_000, 60_000, 7_000_000, 86_400_000])
-def test_steps_that_are_not_known_are_refused(step_ms: int) -> None:
-    with pytest.raises(ValueError, match="windows of 5, 10, 15, 30, 60 minutes"):
-        windows_a_day(step_ms)
+@pytest.mark.parametrize("step_ms", [0, -300_000, 999, 86_400_001])
+def test_steps_beyond_reason_are_refused(step_ms: int) -> None:
+    with pytest.raises(ValueError, match="windows of a second to a day"):
+        windows_a_season(step_ms)
 
 
-def test_every_day_has_buckets_short_of_itself() -> None:
-    for m, horizons in HORIZONS.items():
+@pytest.mark.parametrize("step_ms", [1000, 60_000, 60_020, 300_000, 3_600_000, 7_200_000, 25_000_000, 86_400_000])
+def test_every_season_has_buckets_short_of_itself(step_ms: int) -> None:
+    m = windows_a_season(step_ms)
+    for horizons in (horizons_of(m),):
         assert len(horizons) == BUCKETS
         assert list(horizons) == sorted(set(horizons))
         assert horizons[0] == 1
