@@ -76,8 +76,8 @@ def watch(state: PartitionState, outlook: Outlook) -> Iterator[Decision]:
     Yields
     ------
     Decision
-        A warning with reason ``forecast_breach`` once `CONFIRM` forecasts in a row pass a limit within its lead, critical
-        once the value itself lies beyond, resolved after `CLEAR` forecasts in a row that say neither.
+        A warning with reason ``forecast_breach`` once `CONFIRM` forecasts in a row pass a limit within its lead,
+        critical once the value itself lies beyond, resolved after `CLEAR` forecasts in a row that say neither.
     """
     own = state.forecasters
     row = own.table[outlook.row]

@@ -86,6 +86,11 @@ class ForecastPlan:
     coverage: float = 0.9
     calendar: Calendar = field(default_factory=Calendar)
 
+    @property
+    def name(self) -> str:
+        """What tells whether other signals would be forecast."""
+        return repr((tuple(self.signals), tuple(self.limits), self.most))
+
 
 class Forecasters:
     """State of all forecasts of one partition.

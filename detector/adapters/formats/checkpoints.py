@@ -45,6 +45,7 @@ class Body:
     tallies: dict[str, list[int]]
     forecasts: bytes
     rollups: list[int]
+    forecast_plan: str
     left_out: int
     breaches: dict[int, dict[str, Breach]]
     roster: Roster
@@ -62,7 +63,7 @@ class Envelope(msgspec.Struct):
 
 
 class Captured(NamedTuple):
-    """A state at one moment: its layout, its body, and by bank the models of its signals in order, then its forecasters."""
+    """A state at one moment: its layout, its body, by bank the models of its signals in order, and its forecasters."""
 
     schema: str
     body: bytes
@@ -96,6 +97,7 @@ def capture(state: PartitionState) -> Captured:
         },
         forecasts=state.forecasters.saved(),
         rollups=[bank.step_ms for bank in state.forecasters.banks],
+        forecast_plan=state.plan.forecasts.name,
         left_out=state.forecasters.left_out,
         breaches=state.breaches,
         roster=state.directory.roster(),
@@ -152,7 +154,7 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
             bank.restore(models, rows)
         state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
         state.forecasters.left_out, state.breaches = body.left_out, body.breaches
-        _adopt(state)
+        _adopt(state, same_forecasts=body.forecast_plan == state.plan.forecasts.name)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.stream = body.position, body.stream
@@ -208,17 +210,20 @@ def _rows(state: PartitionState) -> list[np.ndarray]:
     return [np.array(used, np.int64)[bank_of == index] for index in range(len(state.banks))]
 
 
-def _adopt(state: PartitionState) -> None:
+def _adopt(state: PartitionState, *, same_forecasts: bool) -> None:
     """Find the budget of each signal, and give it a cold model where the settings name another one for its metric.
 
-    Which signals are forecast follows the settings of now too.
+    Where the settings of forecasts have changed, which signals are forecast follows those of now.
     """
+    if not same_forecasts:
+        state.forecasters.left_out = 0
     row_of = {signal: row for row, signals in enumerate(state.directory.signals.of) for signal in signals.tolist()}
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
             series = state.directory.signals.used(signal).series
             state.enlist(signal, series)
-            state.foresee(signal, row_of[signal])
+            if not same_forecasts:
+                state.foresee(signal, row_of[signal])
             bank = state.bank_for(series.metric)
             if bank != index:
                 state.banks[bank].add(signal, state.step_of(signal))
