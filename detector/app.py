@@ -35,13 +35,14 @@ from detector.domain.sharing import parse_partitions
 from detector.errors import BusError
 from detector.jobs.backup import backup
 from detector.jobs.budget import holding, show_levels
+from detector.jobs.forests import refit
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
-from models import warm
+from models import ensemble, warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
@@ -154,9 +155,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
-    jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    kept = settings.retention.alerts_days * DAY_SECONDS
+    jobs = retention(store, kept)
     if budgets := settings.alerts.read_budgets():
         jobs.append(holding(store, bus, budgets))
+    if settings.ensemble.enabled:
+        jobs.append(refit(store, bus, PARTITIONS, settings.ensemble.refit_hours, kept))
     folder = backup_folder(settings)
     return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
 
@@ -164,6 +168,8 @@ def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
 def warm_up(plan: Plan) -> None:
     """Load the compiled kernels, or compile them, before the first message needs them."""
     warm()
+    if plan.ensembles:
+        ensemble.warm()
     body = encode(JSON, "", 0, 1.0, [{"metric": "value", "value": 0.0}])
     step(PartitionState(plan), decode([(Head(0, 0, "warm", "up"), JSON, body)]))
 

@@ -208,6 +208,15 @@ def budget(file: Config = None, folder: Folder = None, database: DatabaseUrl = N
     Console().print(table_of_levels(found) if found else "no levels yet: alerts.budget is not set, or just now")
 
 
+@app.command(epilog="Example: detector models | jq .signals")
+def models(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
+    """Print the model cards of the forests that watch the signals of a service together, a JSON object a line."""
+    from detector.queries import list_models
+
+    for card in asyncio.run(list_models(_load(file, folder, None, database).settings)):
+        typer.echo(json.dumps(card, ensure_ascii=False))
+
+
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
 def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
     """Bring the tables up to this version; `run` does so by itself."""

@@ -125,10 +125,14 @@ class Alerts(Section):
 
 
 class WindowsSection(Section):
-    """Steps are not shorter than this; time stamps not older than the retention of the stream."""
+    """Steps are not shorter than this; time stamps not older than the retention of the stream.
+
+    Quantiles and error ratios of windows with fewer than `least_events` are not judged.
+    """
 
     min_step_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
     retention_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+    least_events: Annotated[float, Field(ge=0, le=1e9)] = 0.0
 
 
 class Retention(Section):
@@ -146,6 +150,13 @@ class Backup(Section):
     @classmethod
     def _whole(cls, folder: Path | None) -> Path | None:
         return folder.expanduser() if folder is not None else None
+
+
+class Ensemble(Section):
+    """Whether the signals of each service are watched together, and how often their forests are fitted anew."""
+
+    enabled: bool = False
+    refit_hours: Annotated[float, Field(gt=0, le=24 * 7)] = 24.0
 
 
 class LimitsSection(Section):
@@ -226,6 +237,7 @@ class Settings(BaseSettings):
     limits: LimitsSection = LimitsSection()
     retention: Retention = Retention()
     backup: Backup = Backup()
+    ensemble: Ensemble = Ensemble()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
     drift: tuple[DriftSection, ...] = ()

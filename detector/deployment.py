@@ -17,9 +17,10 @@ from detector.adapters.nats.credentials import Credentials
 from detector.config import Settings
 from detector.errors import BusError
 from detector.pipeline.crowd import Limits
+from detector.pipeline.ensembles import METRIC
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, Plan
-from models import DriftWatch, KernelBank, RiverBank, ScoringBank
+from models import DriftWatch, IsolationBank, KernelBank, RiverBank, ScoringBank
 
 ENDPOINTS = "endpoints.json"
 DATABASE = "detector.db"
@@ -29,7 +30,9 @@ BACKUP = "backup"
 def plan_of(settings: Settings) -> Plan:
     """Translate settings into what a partition is run with."""
     chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
-    relevant = settings.model_dump_json(include={"alerts", "windows", "models", "ratios"})
+    if settings.ensemble.enabled:
+        chosen.insert(0, (METRIC, IsolationBank))
+    relevant = settings.model_dump_json(include={"alerts", "ensemble", "windows", "models", "ratios"})
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
@@ -37,6 +40,8 @@ def plan_of(settings: Settings) -> Plan:
         limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
+        least_events=settings.windows.least_events,
+        ensembles=settings.ensemble.enabled,
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         budgets=settings.alerts.read_budgets(),

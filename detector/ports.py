@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
@@ -198,6 +198,15 @@ class Store(Protocol):
 
     async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
         """Count the alerts of the last `seconds`, but for silence: (tenant, metric, how many)."""
+
+    async def save_forest(self, card: Mapping[str, Any], forest: bytes) -> None:
+        """Store a forest under the ``tenant``, ``service`` and ``version`` of its model card; one there stays."""
+
+    async def forest_cards(self) -> list[dict[str, Any]]:
+        """Model cards of the newest forest of each service, with ``fitted_at``."""
+
+    async def prune_forests(self, older_than: float) -> int:
+        """Delete forests fitted more than `older_than` seconds ago, but the newest of each; returns how many went."""
 
     async def alerts(
         self,

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detector.adapters.formats import batches, checkpoints, outgoing
-from detector.adapters.formats.levels import decode_levels
 from detector.adapters.nats import subjects
 from detector.adapters.nats.reader import PartitionReader
 from detector.domain.aggregate import Arrivals, Head, Refusal
@@ -191,23 +190,13 @@ class Partition:
 
 def _head(message: Message) -> Head:
     if message.subject.startswith("tick."):
-        return _tick(message)
+        return Head(message.sequence, message.time)
     try:
         _, tenant, service = subjects.parse_part(message.subject)
     except Undecodable as error:
         _, _, token, other = message.subject.split(".", 3)
         return Head(message.sequence, message.time, token, other, refused=(Refusal(None, error.reason, error.detail),))
     return Head(message.sequence, message.time, tenant, service)
-
-
-def _tick(message: Message) -> Head:
-    """Read a tick, which may carry levels; anything else in it is refused and counted, and time passes all the same."""
-    if not message.body:
-        return Head(message.sequence, message.time)
-    try:
-        return Head(message.sequence, message.time, notice=decode_levels(message.body))
-    except Undecodable as error:
-        return Head(message.sequence, message.time, refused=(Refusal(None, error.reason, error.detail),))
 
 
 def _alert_message(alert: Alert) -> Outgoing:

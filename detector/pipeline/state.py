@@ -15,6 +15,7 @@ from detector.domain.series import Series
 from detector.pipeline.budget import EDGES
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import REPLAY_PREFIX, Directory, Labels
+from detector.pipeline.ensembles import Ensembles
 from detector.pipeline.forecasters import Forecasters, ForecastPlan
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.tables import grown
@@ -95,6 +96,10 @@ class Plan:
         The first that fits a signal decides at which level its alerts open; where none fits `levels.on` does.
     forecasts : ForecastPlan
         By default nothing is forecast.
+    ensembles : bool
+        Whether the signals of each service are watched together.
+    least_events : float
+        Quantiles and error ratios of windows with fewer events are no values: nothing is scored or learned.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -108,6 +113,8 @@ class Plan:
     drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
     budgets: Sequence[Budget] = ()
     forecasts: ForecastPlan = field(default_factory=ForecastPlan)
+    ensembles: bool = False
+    least_events: float = 0.0
 
 
 @dataclass
@@ -155,6 +162,8 @@ class PartitionState:
         By row of the series.
     halves : dict of int to dict of int to (bool, float)
         By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
+    ensembles : Ensembles or None
+        None where the plan does without.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
     watches : dict of int to DriftWatch or None
@@ -185,6 +194,7 @@ class PartitionState:
     findings: dict[int, Finding] = field(default_factory=dict)
     missing: dict[int, Alert] = field(default_factory=dict)
     halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
+    ensembles: Ensembles | None = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     watches: dict[int, DriftWatch | None] = field(default_factory=dict)
     notice: Notice = field(default_factory=lambda: Notice(0, {}))
@@ -197,6 +207,7 @@ class PartitionState:
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
+        self.ensembles = Ensembles() if self.plan.ensembles else None
         self.banks = [make() for _, make in self.plan.banks]
         self.tallies = np.zeros((len(self.plan.budgets), 1 + len(EDGES)), np.int64)
         self.forecasters = Forecasters(self.plan.forecasts)

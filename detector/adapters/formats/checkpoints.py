@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from detector import __version__
+from detector.adapters.formats import forests
 from detector.domain.alert import Alert
 from detector.domain.budget import Notice
 from detector.errors import CheckpointError
@@ -24,7 +25,7 @@ from detector.pipeline.tables import SERIES, SOURCE, grown
 from models import SCORE
 from models.load import LoadBank
 
-CODEC = 6
+CODEC = 7
 
 
 @dataclass
@@ -60,14 +61,16 @@ class Envelope(msgspec.Struct):
     crc: int
     body: bytes
     models: list[bytes]
+    ensembles: bytes = b""
 
 
 class Captured(NamedTuple):
-    """A state at one moment: its layout, its body, by bank the models of its signals in order, and its forecasters."""
+    """A state at one moment: layout, body, by bank its signals' models in order, forecasters; and its ensembles."""
 
     schema: str
     body: bytes
     models: list[bytes | bytearray]
+    ensembles: bytes
 
 
 def schema(state: PartitionState) -> str:
@@ -106,15 +109,16 @@ def capture(state: PartitionState) -> Captured:
         *(bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)),
         *state.forecasters.models(),
     ]
-    return Captured(schema(state), msgspec.msgpack.encode(body), models)
+    ensembles = b"" if state.ensembles is None else forests.pack(state)
+    return Captured(schema(state), msgspec.msgpack.encode(body), models, ensembles)
 
 
 def seal(captured: Captured) -> bytes:
     """Write what was captured, about 4 KiB a signal and 70 more where it is forecast, under a checksum."""
-    layout, body, models = captured
-    checksum = _checksum(body, models)
+    layout, body, models, ensembles = captured
+    checksum = _checksum(body, [*models, ensembles])
     states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
-    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states))
+    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states, ensembles))
 
 
 def encode(state: PartitionState) -> bytes:
@@ -154,6 +158,8 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
             bank.restore(models, rows)
         state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
         state.forecasters.left_out, state.breaches = body.left_out, body.breaches
+        if state.ensembles is not None:
+            forests.unpack(state, envelope.ensembles)
         _adopt(state, same_forecasts=body.forecast_plan == state.plan.forecasts.name)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
@@ -183,6 +189,24 @@ def verify(blob: bytes) -> None:
     _check(_open(blob))
 
 
+def samples(blob: bytes) -> list[forests.Sample]:
+    """Read what a checkpoint holds of the services whose signals are watched together.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged, cut off, or of another layout.
+    """
+    envelope = _open(blob)
+    if envelope.codec != CODEC:
+        raise CheckpointError(f"written by version {envelope.version} in codec {envelope.codec}, this is {CODEC}")
+    _check(envelope)
+    try:
+        return list(forests.samples(envelope.ensembles))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CheckpointError(f"its samples can't be read: {error}") from None
+
+
 def _open(blob: bytes) -> Envelope:
     try:
         return msgspec.msgpack.decode(blob, type=Envelope)
@@ -191,7 +215,7 @@ def _open(blob: bytes) -> Envelope:
 
 
 def _check(envelope: Envelope) -> None:
-    if _checksum(envelope.body, envelope.models) != envelope.crc:
+    if _checksum(envelope.body, [*envelope.models, envelope.ensembles]) != envelope.crc:
         raise CheckpointError("its checksum does not fit: damaged where it was stored")
 
 

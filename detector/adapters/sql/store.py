@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, budget, checkpoints, days, membership, outbox, ownership, runs
+from detector.adapters.sql import alerts, budget, checkpoints, days, forests, membership, outbox, ownership, runs
 from detector.adapters.sql.engine import READERS, backfill, connect, remedied
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
@@ -241,6 +241,18 @@ class SqlStore:
     async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
         """Count the alerts that started within the last `seconds`, but for silence: (tenant, metric, how many)."""
         return await self._read(budget.fired, seconds)
+
+    async def save_forest(self, card: Mapping[str, Any], forest: bytes) -> None:
+        """Store a forest under the ``tenant``, ``service`` and ``version`` of its model card; one there stays."""
+        await self._write(forests.put, card, forest)
+
+    async def forest_cards(self) -> list[dict[str, Any]]:
+        """Model cards of the newest forest of each service, with ``fitted_at``."""
+        return await self._read(forests.cards)
+
+    async def prune_forests(self, older_than: float) -> int:
+        """Delete forests fitted more than `older_than` seconds ago, but the newest of each; returns how many went."""
+        return await self._write(forests.prune, older_than)
 
     async def alerts(
         self,

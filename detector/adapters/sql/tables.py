@@ -150,3 +150,14 @@ job_runs = Table(
     # of each job one run at a time, whoever claims what at the same moment
     Index(None, "job", unique=True, sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL")),
 )
+
+forests = Table(
+    "forests",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("card", Json("card"), nullable=False),
+    Column("forest", LargeBinary, nullable=False),
+    Column("fitted_at", UtcDateTime, nullable=False),
+)
