@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from detector.domain.arrays import Floats
 from detector.domain.series import Signal
 
 HOUR, QUARTER = 3_600_000, 900_000
+DIGITS = 6
+"""That are told of a figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ def paths_of(issued_at: int, step: int, ends: Floats) -> tuple[Path, ...]:
     """Cut a forecast of a day into the next hour as it is, and the whole in windows of at least a quarter of an hour.
 
     The interval of a longer window has the means of its parts' ends, as if their errors were all alike: it holds
-    rather more than it should. Where windows are no shorter than a quarter of an hour there is one path.
+    rather more than it should. Where windows are no shorter than a quarter of an hour there is one path. Six digits of
+    each figure are kept.
 
     Parameters
     ----------
@@ -143,5 +148,11 @@ def paths_of(issued_at: int, step: int, ends: Floats) -> tuple[Path, ...]:
 
 
 def _path(start: int, step: int, ends: Floats) -> Path:
-    expected, lower, upper = (tuple(row) for row in ends.tolist())
+    expected, lower, upper = (tuple(row) for row in _rounded(ends).tolist())
     return Path(step, start, expected, lower, upper)
+
+
+def _rounded(values: Floats) -> Floats:
+    size = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
+    unit = 10.0 ** (DIGITS - 1 - size)
+    return np.asarray(np.round(values * unit) / unit)

@@ -120,7 +120,7 @@ class Forecasters:
     @property
     def rows(self) -> list[int]:
         """Rows in use, in order."""
-        return sorted(self._rows.values())
+        return [int(row) for row in np.flatnonzero(self.table["signal"] != FREE)]
 
     def limits_of(self, signal: Signal) -> list[Limit]:
         """Return the limits that a signal must not pass."""
@@ -200,16 +200,14 @@ class Forecasters:
         """Return a copy of the models of each bank."""
         return [bank.snapshot(self._places(index)) for index, bank in enumerate(self.banks)]
 
-    @property
-    def resets(self) -> int:
-        """How often a part of a model had become worse than a naive forecast and was begun anew."""
-        return sum(self.banks[self.table["bank"][row]].resets(self.table["place"][row]) for row in self.rows)
+    def ready(self, row: int) -> bool:
+        """Whether a row has learned a season."""
+        bank = self.banks[self.table["bank"][row]]
+        return bool(bank.learned(int(self.table["place"][row])) >= bank.season)
 
-    @property
-    def ready(self) -> int:
-        """Signals that have learned a season."""
-        found = ((self.banks[self.table["bank"][row]], self.table["place"][row]) for row in self.rows)
-        return sum(bank.learned(place) >= bank.season for bank, place in found)
+    def resets(self, row: int) -> int:
+        """How often a part of its model had become worse than a naive forecast and was begun anew."""
+        return int(self.banks[self.table["bank"][row]].resets(int(self.table["place"][row])))
 
     def realised(self, row: int) -> tuple[int, float, float]:
         """Tell how good forecasts at the shortest lead were over the last day: how many, MASE, share inside."""
