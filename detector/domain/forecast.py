@@ -153,6 +153,6 @@ def _path(start: int, step: int, ends: Floats) -> Path:
 
 
 def _rounded(values: Floats) -> Floats:
-    size = np.floor(np.log10(np.maximum(np.abs(values), 1e-30)))
+    size = np.floor(np.log10(np.maximum(np.abs(values), 1e-300)))
     unit = 10.0 ** (DIGITS - 1 - size)
     return np.asarray(np.round(values * unit) / unit)

@@ -56,7 +56,6 @@ FORECAST = np.dtype(
         ("inside", "i8", HOURS),
         ("windows", "i8", HOURS),
     ],
-    align=True,
 )
 
 ROLLED = np.dtype([("row", "i8"), ("head", "i8"), ("start", "i8"), ("value", "f8")])
