@@ -76,7 +76,7 @@ def forecast(
     Returns
     -------
     pandas.DataFrame
-        expected, lower, upper, indexed by UTC time; empty while it warms up, which `attrs` tell: status, learned, season.
+        expected, lower, upper, indexed by UTC time; empty while it warms up. Its `attrs` tell status, learned, season.
 
     Raises
     ------
