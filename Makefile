@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench bench-quality lock clean
+.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,10 @@ SERVERS := tests/e2e tests/integration tests/bench
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)
 
+bench-forecast: $(DEV) ## Forecast real loads; with ARGS="--refits 3" against refitted models too
+	@$(PIP) install --require-hashes -r requirements-forecast.lock
+	$(BIN)/python -m tests.forecast --plots forecast.png $(ARGS)
+
 bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
 	$(BIN)/python -m tests.quality $(ARGS)
 
@@ -48,6 +52,7 @@ lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra forecast-bench --output-file requirements-forecast.lock pyproject.toml
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra bench --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
 
 UPGRADE := --upgrade

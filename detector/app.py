@@ -19,6 +19,7 @@ from nats.aio.client import Client
 
 from detector.adapters.formats.batches import decode
 from detector.adapters.formats.encoding import JSON, encode
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
@@ -32,6 +33,7 @@ from detector.config import Settings
 from detector.deployment import ENDPOINTS, backup_folder, broker_url, credentials, database_url, plan_of, process_name
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
+from detector.domain.forecast import HOUR, Limit, Selection
 from detector.domain.sharing import parse_partitions
 from detector.errors import BusError
 from detector.jobs.backup import backup
@@ -41,9 +43,10 @@ from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
+from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
-from models import ensemble, warm
+from models import KernelBank, ensemble, warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
@@ -144,6 +147,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         _background(stack, "memory", partial(_set_apart, worker), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
+        if plan.forecasts.signals or plan.forecasts.limits:
+            _background(stack, "forecasters", partial(asyncio.to_thread, warm_forecasts), service.dead)
         http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
         http.start()
         stack.push_async_callback(http.stop)
@@ -158,7 +163,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
     kept = settings.retention.alerts_days * DAY_SECONDS
-    jobs = retention(store, kept)
+    jobs = retention(store, kept, settings.retention.forecasts_days * DAY_SECONDS)
     if budgets := settings.alerts.read_budgets():
         jobs.append(holding(store, bus, budgets))
     if settings.ensemble.enabled:
@@ -174,6 +179,18 @@ def warm_up(plan: Plan) -> None:
         ensemble.warm()
     body = encode(JSON, "", 0, 1.0, [{"metric": "value", "value": 0.0}])
     step(PartitionState(plan), decode([(Head(0, 0, "warm", "up"), JSON, body)]))
+
+
+def warm_forecasts() -> None:
+    """Load the compiled forecasters, or compile them in half a minute; the first is needed after five minutes."""
+    everything = Selection("*", "mean")
+    plan = Plan(
+        banks=[("*", KernelBank)],
+        labels=decode_labels,
+        forecasts=ForecastPlan([everything], [Limit(everything, True, 0.0, 0.9, HOUR)]),
+    )
+    bodies = (encode(JSON, "", start, 300.0, [{"metric": "value", "value": 0.0}]) for start in range(0, HOUR, 300_000))
+    step(PartitionState(plan), decode([(Head(i, HOUR, "warm", "up"), JSON, body) for i, body in enumerate(bodies)]))
 
 
 async def _finish(working: asyncio.Task[None], stop: asyncio.Event) -> None:

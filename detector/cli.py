@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detector import __version__
-from detector.errors import DetectorError, SettingsError
+from detector.errors import DetectorError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     from detector.config import Loaded
@@ -47,7 +47,7 @@ def main() -> None:
     """Run the command line; what a user can mend is one line on standard error."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, UsageError) as error:
         _end(error, WRONG_USE)
     except DetectorError as error:
         _end(error, FAILED)
@@ -144,6 +144,25 @@ def score(
     found = score_files(plan_of(_load(file).settings), files, out, time_column, value_column)
     if found and fail_on_alert:
         raise typer.Exit(ALERTS_FOUND)
+
+
+@app.command(epilog="Example: detector forecast --horizon 24 --coverage 0.9 --plot load.png load.csv")
+def forecast(
+    files: Files,
+    horizon: Annotated[str, typer.Option(metavar="N", help="Steps of the file ahead, up to seven seasons.")] = "24",
+    coverage: Annotated[str, typer.Option(metavar="SHARE", help="Of the values that the interval is to hold.")] = "0.9",
+    plot: Annotated[Path | None, typer.Option(help="Draw it too: a file that ends in .png, .svg or .pdf.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line for each file.")] = False,
+    zone: Annotated[str | None, typer.Option(help="Whose clock the season follows, such as Europe/Berlin.")] = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    file: Config = None,
+) -> None:
+    """Forecast files: what comes next, with an interval. A season has to be learned first: a day, or a week."""
+    from detector.client.forecasts import forecast_files
+
+    calendar = _load(file, more={"forecasts.zone": zone}).settings.forecasts.calendar()
+    forecast_files(files, horizon, coverage, calendar, plot, as_json, time_column, value_column)
 
 
 @app.command(epilog="Example: detector replay --out scored cpu.csv")

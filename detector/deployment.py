@@ -15,9 +15,11 @@ from typing import Any
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.nats.credentials import Credentials
 from detector.config import Settings
+from detector.domain.forecast import Selection
 from detector.errors import BusError
 from detector.pipeline.crowd import Limits
 from detector.pipeline.ensembles import METRIC
+from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, Plan
 from models import DriftWatch, IsolationBank, KernelBank, RiverBank, ScoringBank
@@ -32,7 +34,8 @@ def plan_of(settings: Settings) -> Plan:
     chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
     if settings.ensemble.enabled:
         chosen.insert(0, (METRIC, IsolationBank))
-    relevant = settings.model_dump_json(include={"alerts", "ensemble", "windows", "models", "ratios"})
+    decisive = {"alerts", "ensemble", "windows", "models", "ratios", "forecasts", "limits"}
+    relevant = settings.model_dump_json(include=decisive)
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
@@ -45,6 +48,13 @@ def plan_of(settings: Settings) -> Plan:
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         budgets=settings.alerts.read_budgets(),
+        forecasts=ForecastPlan(
+            signals=[Selection(table.metric, table.signal) for table in settings.forecasts.signals],
+            limits=[table.read() for table in settings.limits.forecast],
+            most=settings.forecasts.signals_per_partition,
+            coverage=settings.forecasts.coverage,
+            calendar=settings.forecasts.calendar(),
+        ),
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
+from detector.domain.forecast import Forecast
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What one partition wants written in one transaction: alerts, outbox, tallies, and the position they stand for."""
+    """What one partition wants written in one transaction, and the position it stands for."""
 
     partition: int
     epoch: int
@@ -96,6 +97,7 @@ class Effects:
     alerts: tuple[Alert, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,14 @@ class Store(Protocol):
         since: int | None = None,
     ) -> list[Alert]:
         """Newest revision of each alert, the latest start first; `since` is Unix milliseconds."""
+
+    async def forecasts(
+        self, *, tenant: str | None = None, metric: str | None = None, limit: int = 100, since: int | None = None
+    ) -> list[Forecast]:
+        """Forecasts, the latest first; `since` is Unix milliseconds."""
+
+    async def prune_forecasts(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` forecasts issued over `older_than` seconds ago; returns how many went."""
 
     async def close(self) -> None:
         """Wait for what is being written and let go."""

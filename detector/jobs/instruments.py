@@ -12,6 +12,7 @@ import structlog
 from detector.adapters.http.metrics import Metrics
 from detector.domain.aggregate import RESULT_NAMES
 from detector.jobs.partition import Partition
+from detector.jobs.realised import Realised
 from detector.pipeline.drift import Drift
 from models import RiverBank
 
@@ -40,6 +41,7 @@ class Instruments:
         self._refusals_said: dict[int, dict[str, int]] = {}
         self._refusals_due = 0.0
         self._restarts_said: Counter[str] = Counter()
+        self._realised = Realised(metrics)
 
     def show(self, held: Iterable[Partition], now: float) -> None:
         """Show the partitions held at monotonic time `now`, and forget what was shown of others."""
@@ -67,6 +69,7 @@ class Instruments:
                 m.refused.labels(name.partition(":")[2]).set(count)
         self._say_refused(held, now)
         self._show_restarts(held)
+        self._realised.show(held, now)
         m.windows.set(totals["learned"])
         m.series.set(self.series)
         m.signals.set(self.signals)

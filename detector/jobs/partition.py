@@ -13,6 +13,7 @@ from detector.adapters.nats.reader import PartitionReader
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.domain.alert import Alert
 from detector.domain.budget import Tally
+from detector.domain.forecast import Forecast
 from detector.domain.series import Signal
 from detector.errors import Undecodable
 from detector.jobs.quarantine import Quarantine
@@ -45,6 +46,7 @@ class Applied:
     drifts : list of Drift
     tallies : list of Tally
         Once a minute, where there is an alert budget.
+    forecasts : list of Forecast
     """
 
     alerts: list[Alert] = field(default_factory=list)
@@ -53,6 +55,7 @@ class Applied:
     skews: dict[tuple[str, str], float] = field(default_factory=dict)
     drifts: list[Drift] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
+    forecasts: list[Forecast] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether it has to be written now, and not just its position in a while."""
@@ -157,6 +160,8 @@ class Partition:
             if decision.position > self.committed:
                 applied.alerts.append(decision.alert)
                 applied.outbox.append(_alert_message(decision.alert))
+        applied.forecasts = [forecast for forecast in outcome.forecasts if forecast.position > self.committed]
+        applied.outbox.extend(map(_forecast_message, applied.forecasts))
         for head, refusals in outcome.refused:
             if head.tenant and head.position > self.committed:  # a tick is nobody's letter
                 applied.outbox.append(self._dead_letter(by_position[head.position], head, refusals))
@@ -180,6 +185,7 @@ class Partition:
             alerts=tuple(applied.alerts),
             outbox=tuple(applied.outbox),
             tallies=tuple(applied.tallies),
+            forecasts=tuple(applied.forecasts),
         )
 
     def checkpoint(self) -> tuple[int, checkpoints.Captured]:
@@ -205,6 +211,11 @@ def _head(message: Message) -> Head:
 def _alert_message(alert: Alert) -> Outgoing:
     series = alert.signal.series
     return outgoing.alert_message(alert, subjects.alerts(series.tenant, series.service, alert.fired_severity.value))
+
+
+def _forecast_message(forecast: Forecast) -> Outgoing:
+    series = forecast.signal.series
+    return outgoing.forecast_message(forecast, subjects.forecasts(series.tenant, series.service))
 
 
 def _scores(state: PartitionState, outcome: Outcome, arrivals: Arrivals, after: int) -> list[tuple[str, bytes]]:

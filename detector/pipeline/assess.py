@@ -131,6 +131,7 @@ def _equip(state: PartitionState) -> None:
         state.recent = grown(state.recent, signal + 1)
         state.recent[signal] = np.zeros((), RECENT)
         state.recent["step"][signal] = step
+        state.foresee(signal, series)
         if state.ensembles is not None and row["kind"] != Kind.ISOLATION:
             state.ensembles.watch(signal, int(row["service"]), step)
     directory.signals.fresh.clear()

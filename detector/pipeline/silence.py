@@ -72,6 +72,8 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
         for signal in directory.signals.of_series(row):
             finding = state.findings.pop(signal, None)
             open_alerts.append(finding.alert if finding else None)
+            open_alerts.extend(breach.alert for breach in state.breaches.pop(signal, {}).values())
+            state.forecasters.forget(signal)
         end = int(directory.series[row]["closed_until"])
         step = int(directory.series[row]["step"])
         for alert in open_alerts:

@@ -9,11 +9,13 @@ import numpy as np
 
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.domain.budget import Notice
+from detector.domain.forecast import Forecast
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
 from detector.pipeline.drift import Drift, drifts
 from detector.pipeline.ensembles import Fitted
+from detector.pipeline.forecast import foresee
 from detector.pipeline.ratios import with_ratios
 from detector.pipeline.relate import adopt, relate
 from detector.pipeline.silence import let_pass, make_room, missing, returned
@@ -39,6 +41,8 @@ class Outcome:
         Dead letters, message by message.
     drifts : tuple of Drift
         For people to know.
+    forecasts : tuple of Forecast
+        To tell, in the order of the messages they belong to.
     """
 
     position: int
@@ -46,6 +50,7 @@ class Outcome:
     decisions: tuple[Decision, ...]
     refused: tuple[tuple[Head, tuple[Refusal, ...]], ...]
     drifts: tuple[Drift, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
 
 
 def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
@@ -73,6 +78,7 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
     scored: list[Scored] = []
     decisions: list[Decision] = []
     drifted: list[Drift] = []
+    told: list[Forecast] = []
     refused: dict[int, tuple[Head, list[Refusal]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
@@ -86,13 +92,16 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
         for windows in _scored(state, admitted.closed, arrivals.heads):
             count(state, windows)
-            decisions.extend(decide(state, windows, arrivals.heads))
+            forecasts, breaches = foresee(state, windows, arrivals.heads)
+            told.extend(forecasts)
+            decided = [*decide(state, windows, arrivals.heads), *breaches]
+            decisions.extend(sorted(decided, key=lambda decision: decision.position))
             drifted.extend(drifts(state, windows, arrivals.heads))
             scored.append(windows)
         for owner, refusals in admitted.refused:
             refused.setdefault(owner.position, (owner, []))[1].extend(refusals)
     letters = [(owner, tuple(sorted(found, key=_place))) for _, (owner, found) in sorted(refused.items())]
-    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted))
+    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted), tuple(told))
 
 
 def _hear(state: PartitionState, head: Head) -> None:

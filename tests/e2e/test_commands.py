@@ -21,7 +21,8 @@ def detector(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "run", "collect", "score", "replay", "alerts", "budget", "db upgrade", "config check"]
+    "command",
+    ["demo", "run", "collect", "score", "forecast", "replay", "alerts", "budget", "db upgrade", "config check"],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = detector(*command.split(), "--help")

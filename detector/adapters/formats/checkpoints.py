@@ -16,14 +16,16 @@ from detector.adapters.formats import forests
 from detector.domain.alert import Alert
 from detector.domain.budget import Notice
 from detector.errors import CheckpointError
+from detector.pipeline.forecasters import FORECAST, ROLLUP
 from detector.pipeline.roster import Roster
 from detector.pipeline.sketches import SKETCH
 from detector.pipeline.spreads import SPREAD
-from detector.pipeline.state import RECENT, Finding, PartitionState, Plan
+from detector.pipeline.state import RECENT, Breach, Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE, grown
 from models import SCORE
+from models.load import LoadBank
 
-CODEC = 6
+CODEC = 7
 
 
 @dataclass
@@ -42,6 +44,11 @@ class Body:
     notice: Notice
     recent: bytes
     tallies: dict[str, list[int]]
+    forecasts: bytes
+    rollups: list[int]
+    forecast_plan: str
+    left_out: int
+    breaches: dict[int, dict[str, Breach]]
     roster: Roster
 
 
@@ -58,7 +65,7 @@ class Envelope(msgspec.Struct):
 
 
 class Captured(NamedTuple):
-    """A state as it was at one moment: its layout, its body, by bank its signals' models in order, its ensembles."""
+    """A state at one moment: layout, body, by bank its signals' models in order, forecasters; and its ensembles."""
 
     schema: str
     body: bytes
@@ -68,7 +75,8 @@ class Captured(NamedTuple):
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT, FORECAST)]
+    layout.append(f"{LoadBank.name}:{LoadBank(ROLLUP).bytes_per_signal}")
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 
@@ -90,15 +98,23 @@ def capture(state: PartitionState) -> Captured:
         tallies={
             budget.name: counts.tolist() for budget, counts in zip(state.plan.budgets, state.tallies, strict=True)
         },
+        forecasts=state.forecasters.saved(),
+        rollups=[bank.step_ms for bank in state.forecasters.banks],
+        forecast_plan=state.plan.forecasts.name,
+        left_out=state.forecasters.left_out,
+        breaches=state.breaches,
         roster=state.directory.roster(),
     )
-    models = [bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)]
+    models: list[bytes | bytearray] = [
+        *(bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)),
+        *state.forecasters.models(),
+    ]
     ensembles = b"" if state.ensembles is None else forests.pack(state)
     return Captured(schema(state), msgspec.msgpack.encode(body), models, ensembles)
 
 
 def seal(captured: Captured) -> bytes:
-    """Write what was captured, about 4 KiB a signal, under a checksum."""
+    """Write what was captured, about 4 KiB a signal and 70 more where it is forecast, under a checksum."""
     layout, body, models, ensembles = captured
     checksum = _checksum(body, [*models, ensembles])
     states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
@@ -137,11 +153,14 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         state.directory.load(body.roster)
         state.bank_of = body.bank_of
         state.recent = np.frombuffer(body.recent, RECENT).copy()
-        for bank, rows, models in zip(state.banks, _rows(state), envelope.models, strict=True):
+        scoring = len(state.banks)
+        for bank, rows, models in zip(state.banks, _rows(state), envelope.models[:scoring], strict=True):
             bank.restore(models, rows)
+        state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
+        state.forecasters.left_out, state.breaches = body.left_out, body.breaches
         if state.ensembles is not None:
             forests.unpack(state, envelope.ensembles)
-        _adopt(state)
+        _adopt(state, same_forecasts=body.forecast_plan == state.plan.forecasts.name)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.stream = body.position, body.stream
@@ -215,12 +234,20 @@ def _rows(state: PartitionState) -> list[np.ndarray]:
     return [np.array(used, np.int64)[bank_of == index] for index in range(len(state.banks))]
 
 
-def _adopt(state: PartitionState) -> None:
-    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric."""
+def _adopt(state: PartitionState, *, same_forecasts: bool) -> None:
+    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric.
+
+    Where the settings of forecasts have changed, which signals are forecast follows those of now.
+    """
+    if not same_forecasts:
+        state.forecasters.left_out = 0
+    row_of = {signal: row for row, signals in enumerate(state.directory.signals.of) for signal in signals.tolist()}
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
             series = state.directory.signals.used(signal).series
             state.enlist(signal, series)
+            if not same_forecasts:
+                state.foresee(signal, row_of[signal])
             bank = state.bank_for(series.metric)
             if bank != index:
                 state.banks[bank].add(signal, state.step_of(signal))

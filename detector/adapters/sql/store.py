@@ -10,10 +10,22 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, budget, checkpoints, days, forests, membership, outbox, ownership, runs
+from detector.adapters.sql import (
+    alerts,
+    budget,
+    checkpoints,
+    days,
+    forecasts,
+    forests,
+    membership,
+    outbox,
+    ownership,
+    runs,
+)
 from detector.adapters.sql.engine import READERS, backfill, connect, remedied
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
+from detector.domain.forecast import Forecast
 from detector.ports import Attendance, Effects, EndedRun, Lease, Outgoing, Run
 
 P = ParamSpec("P")
@@ -275,6 +287,26 @@ class SqlStore:
         """
         return await self._read(alerts.listed, state, tenant, limit, since)
 
+    async def forecasts(
+        self, *, tenant: str | None = None, metric: str | None = None, limit: int = 100, since: int | None = None
+    ) -> list[Forecast]:
+        """Read forecasts, the latest first.
+
+        Parameters
+        ----------
+        tenant, metric : str, optional
+            Only these.
+        limit : int
+            How many at most; each takes about 10 KiB of memory.
+        since : int, optional
+            Only those issued at or after this, Unix milliseconds.
+        """
+        return await self._read(forecasts.listed, tenant, metric, limit, since)
+
+    async def prune_forecasts(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` forecasts issued more than `older_than` seconds ago; returns how many went."""
+        return await self._write(forecasts.prune, older_than, limit)
+
     async def close(self) -> None:
         """Wait for what is being written and let go."""
         await asyncio.to_thread(self._close)
@@ -321,4 +353,5 @@ def _commit(connection: Connection, owner: str, effects: Sequence[Effects]) -> N
         )
     alerts.put(connection, [alert for part in effects for alert in part.alerts])
     budget.put(connection, effects)
+    forecasts.put(connection, [forecast for part in effects for forecast in part.forecasts])
     outbox.put(connection, [(part.partition, message) for part in effects for message in part.outbox])
