@@ -76,7 +76,7 @@ def needed(need: Floats, expected: Floats, kappa: float = 1.0) -> Floats:
     [400.0, 200.0]
     """
     wanted = np.maximum(need, 0.0)
-    total = kappa * kappa * expected + wanted
+    total: Floats = kappa * kappa * expected + wanted
     return np.divide(wanted * expected, total, out=np.zeros_like(total), where=total > 0.0)
 
 
@@ -86,7 +86,7 @@ def need_of(variance: Floats, value: Floats, kept: Floats, seen: Floats, allowed
     Parameters
     ----------
     variance, value : float64[n]
-        Sampling variance and value of a figure, as `mean_variance` and `quantile_variance` of `pipeline.strata` give it.
+        Sampling variance and value of a figure, as `mean_variance` and `quantile_variance` give them.
     kept, seen : float64[n]
         Events that it was estimated from.
     allowed : float
@@ -105,7 +105,8 @@ def need_of(variance: Floats, value: Floats, kept: Floats, seen: Floats, allowed
     fewer = (kept > 0.0) & (kept < seen) & (value != 0.0) & np.isfinite(variance)
     share = np.divide(kept * seen, seen - kept, out=np.full(len(kept), np.nan), where=fewer)
     relative = np.divide(variance, value * value, out=np.full(len(kept), np.nan), where=fewer)
-    return share * relative / (allowed * allowed)
+    need: Floats = share * relative / (allowed * allowed)
+    return need
 
 
 def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Allocation:
