@@ -40,6 +40,7 @@ def plan_of(settings: Settings) -> Plan:
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         budgets=settings.alerts.read_budgets(),
+        volumes=settings.sampling.ration() is not None,
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

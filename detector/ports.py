@@ -9,6 +9,8 @@ from typing import Protocol
 
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
+from detector.domain.recommendation import Acknowledgement, Issued
+from detector.domain.volume import Course, ServiceVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What one partition wants written in one transaction: alerts, outbox, tallies, and the position they stand for."""
+    """What one partition wants written in one transaction: alerts, outbox, what was counted, and the position."""
 
     partition: int
     epoch: int
@@ -96,6 +98,7 @@ class Effects:
     alerts: tuple[Alert, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    volumes: tuple[ServiceVolume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,34 @@ class Store(Protocol):
 
     async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
         """Count the alerts of the last `seconds`, but for silence: (tenant, metric, how many)."""
+
+    async def volumes(self, within: float) -> list[ServiceVolume]:
+        """Read what the series of each service come to, as partitions have told within so many seconds."""
+
+    async def lead(self, owner: str, ttl: float) -> int | None:
+        """Be the one that recommends, for `ttl` seconds; returns the epoch, None where another one is.
+
+        An epoch is the database's time in milliseconds at which its lease was taken, and more than any before.
+        """
+
+    async def resign(self, owner: str) -> None:
+        """Recommend no more, so that nobody need wait for the lease to end."""
+
+    async def courses(self) -> dict[str, Course]:
+        """Read, by tenant, what goes on from one recommendation to the next."""
+
+    async def save_recommendations(
+        self, owner: str, epoch: int, tenant: str, course: Course, issued: Sequence[Issued]
+    ) -> None:
+        """Store them, while the lease is ours; of those before the entries go, and after two days all."""
+
+    async def acknowledge(self, answers: Sequence[Acknowledgement]) -> None:
+        """Add to stored recommendations what instances made of them."""
+
+    async def recommendations(
+        self, *, tenant: str | None = None, service: str | None = None, history: bool = False, limit: int = 1000
+    ) -> list[Issued]:
+        """Read the newest recommendation of each service, or with `history` also those before, the newest first."""
 
     async def alerts(
         self,

@@ -167,6 +167,37 @@ class Acknowledgement:
     queue: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A recommendation as it is stored, and what became of it.
+
+    Attributes
+    ----------
+    recommendation : Recommendation
+        Of older ones the entries are gone.
+    published : bool
+        False where it was only shown.
+    seen, kept : float
+        Events a second that were expected, and of them to be kept.
+    kappa : float
+    applied, clamped, rejected : int
+        Instances that answered so.
+    measured_seen, measured_kept : float
+        Events a second of these instances, between this recommendation and the one before.
+    """
+
+    recommendation: Recommendation
+    published: bool
+    seen: float
+    kept: float
+    kappa: float
+    applied: int = 0
+    clamped: int = 0
+    rejected: int = 0
+    measured_seen: float = 0.0
+    measured_kept: float = 0.0
+
+
 def _fault(entry: Entry, p_min: float) -> str:
     if entry.mode not in MODES:
         return f"mode {entry.mode!r} is unknown"

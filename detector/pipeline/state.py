@@ -92,6 +92,8 @@ class Plan:
         The first pattern that fits a metric names the detector of its signals; others have none.
     budgets : sequence of Budget
         The first that fits a signal decides at which level its alerts open; where none fits `levels.on` does.
+    volumes : bool
+        Whether to tell what series come to, for recommendations to sample.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -104,6 +106,7 @@ class Plan:
     ratios: Sequence[Ratio] = ()
     drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
     budgets: Sequence[Budget] = ()
+    volumes: bool = False
 
 
 @dataclass
