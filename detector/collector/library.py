@@ -129,7 +129,8 @@ class Collector:
     def counts(self) -> dict[str, Any]:
         """Show what was seen, kept, refused, dropped and lost since the start, for monitoring.
 
-        `dropped` are events lost before they were folded, `lost_events` those kept that were lost with whole batches.
+        `dropped` are events lost before they were folded, `lost_events` those kept that were lost with whole batches;
+        `epoch` and `version` are of the recommendation that is obeyed, 0 where there is none.
         """
         return {**self._station.counts(), "connected": self._connected}
 

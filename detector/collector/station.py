@@ -198,10 +198,11 @@ class Station:
         )  # fmt: skip
 
     def counts(self) -> dict[str, Any]:
-        """Show what was seen, kept and lost since the start."""
+        """Show what was seen, kept and lost since the start, and what is obeyed: 0 where nothing is recommended."""
+        epoch, version = self.obedience.policy(self._terms.monotonic()).order or (0, 0)
         lost = {f"lost_{name}": count for name, count in self._outbox.dropped.items()}
         refused = self._windows.totals["refused"] + self._intake.refused.value
-        return {**self._windows.totals, "refused": refused, **lost}
+        return {**self._windows.totals, "refused": refused, **lost, "epoch": epoch, "version": version}
 
 
 def next_boundary(now: int, window: int) -> int:

@@ -131,14 +131,17 @@ class Windows:
                 self._gather(held)
 
     def close(self, now: int, policy: Policy, *, rest: bool = False) -> list[Closed]:
-        """Close windows that have ended by `now` (Unix milliseconds), or with `rest` all; open those behind them."""
-        ended = [one for one, held in self._held.items() if rest or held.start + held.length <= now]
+        """Close windows that have ended by `now` (Unix milliseconds), or with `rest` all; open those behind them.
+
+        Where the clock went back by a window or more, those under way end, and others begin where it stands now.
+        """
+        ended = [one for one, held in self._held.items() if rest or not -held.length < now - held.start < held.length]
         groups: dict[tuple[int, int, Order | None], list[Aggregate]] = {}
         for one in ended:
             held = self._held[one]
             groups.setdefault((held.start, held.length, held.order), []).append(self._aggregate(one, held))
-            behind = held.start + held.length
-            held.start = max(behind, now // held.length * held.length)
+            here = now // held.length * held.length
+            held.start = here if now < held.start else max(held.start + held.length, here)
         self._begin(ended, policy)
         return [Closed(*key, found) for key, found in groups.items()]
 
@@ -147,7 +150,9 @@ class Windows:
         values, held.waiting = held.waiting, []
         try:
             found = np.array(values, np.float64)
-        except (TypeError, ValueError, OverflowError):
+        except Exception:  # whatever callers took for a number, each is looked at by itself
+            found = np.zeros(0)
+        if found.shape != (len(values),):
             found = np.array([_number(value) for value in values])
         good = np.abs(found) <= LARGEST  # false for NaN
         if isinstance(held.gathered, Sampler) and (found[good] < 0.0).any():
@@ -227,5 +232,5 @@ def _followed(cuts: tuple[float, ...], recent: Floats) -> tuple[float, ...]:
 def _number(value: Any) -> float:
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # the same
         return math.nan

@@ -11,6 +11,7 @@ from detector.domain.recommendation import RESULTS, Acknowledgement, Order, Reco
 from detector.errors import Undecodable
 
 VERSION = 1
+RECOMMENDATION, NOTICE, ANSWER = "bad_recommendation", "bad_notice", "bad_acknowledgement"
 T = TypeVar("T")
 
 
@@ -35,13 +36,13 @@ def decode_recommendation(body: bytes) -> Recommendation:
     Undecodable
         ``bad_recommendation`` where its form or its hash is wrong, or it can't be obeyed.
     """
-    fields = _fields(body, "bad_recommendation")
+    fields = _fields(body, RECOMMENDATION)
     given = fields.pop("hash", None)
     if given != _hash(fields):
-        raise Undecodable("bad_recommendation", f"hash {given!r} is not that of what it says")
-    found = _converted(fields, Recommendation, "bad_recommendation")
+        raise Undecodable(RECOMMENDATION, f"hash {given!r} is not that of what it says")
+    found = _converted(fields, Recommendation, RECOMMENDATION)
     if fault := found.fault():
-        raise Undecodable("bad_recommendation", fault)
+        raise Undecodable(RECOMMENDATION, fault)
     return found
 
 
@@ -64,10 +65,10 @@ def decode_order(body: bytes) -> Order:
     Undecodable
         ``bad_notice``
     """
-    fields = _fields(body, "bad_notice")
+    fields = _fields(body, NOTICE)
     epoch, version = fields.get("epoch"), fields.get("version")
     if type(epoch) is not int or type(version) is not int or not (0 < epoch < 2**63 and 0 <= version < 2**63):
-        raise Undecodable("bad_notice", f"epoch {epoch!r}, version {version!r}")
+        raise Undecodable(NOTICE, f"epoch {epoch!r}, version {version!r}")
     return epoch, version
 
 
@@ -84,10 +85,10 @@ def decode_acknowledgement(body: bytes) -> Acknowledgement:
     Undecodable
         ``bad_acknowledgement``
     """
-    found = _converted(_fields(body, "bad_acknowledgement"), Acknowledgement, "bad_acknowledgement")
+    found = _converted(_fields(body, ANSWER), Acknowledgement, ANSWER)
     figures = (found.seconds, found.seen, found.kept, found.capped, found.dropped, found.queue)
     if found.result not in RESULTS or min(figures) < 0 or max(found.epoch, found.version, *figures) >= 2**63:
-        raise Undecodable("bad_acknowledgement", f"result {found.result[:40]!r} or a figure out of range")
+        raise Undecodable(ANSWER, f"result {found.result[:40]!r} or a figure out of range")
     return found
 
 

@@ -74,13 +74,13 @@ def test_an_idle_series_is_zero_and_not_missing() -> None:
 def test_what_is_no_number_is_refused_and_below_zero_there_are_sketches() -> None:
     service = Service("strata")
     service.run(SAFE, {"a": 10.0})
-    for value in (float("nan"), float("inf"), 1e200, "x", None, 1.5):
+    for value in (float("nan"), float("inf"), 1e200, "x", None, [1, 2], 1.5):
         service.intake.observe("m", value, {"r": "a"})  # type: ignore[arg-type]  # what a service might do
     for value in (-1.0, 2.0):
         service.intake.observe("m", value, {"r": "b"})
     (closed,) = service.run(SAFE, {})
     assert [one["seen"] for one in closed.aggregates] == [1, 1]
-    assert service.windows.totals["refused"] == 6
+    assert service.windows.totals["refused"] == 7
     service.intake.observe("m", -1.0, {"r": "b"})
     (closed,) = service.run(SAFE, {})
     assert closed.aggregates[1]["sketch"]["negative"]["counts"] == [1]
@@ -123,6 +123,17 @@ def test_a_collector_that_was_never_told_keeps_up_to_safe() -> None:
     assert 250 <= kept(found) <= 300
     assert [one["strata"][-1]["seen"] > 0 for one in found[0].aggregates] == [True, True]
     assert [len(one["strata"]) for one in found[0].aggregates] == [5, 5]
+
+
+def test_windows_follow_a_clock_that_jumps_and_lose_nothing() -> None:
+    service = Service("sketch")
+    found: list[Closed] = []
+    for jump in (0, 3_600_000, 0, -3_600_000, -500, 0, 600):
+        service.now += jump
+        found.extend(service.run(SAFE, {"a": 10.0}))
+    starts = [(part.start - T0) // 1000 for part in found]
+    assert starts == [0, 10, 3620, 3630, 40, 50]
+    assert sum(one["seen"] for part in found for one in part.aggregates) == service.seen
 
 
 def test_a_window_changes_its_length_where_both_begin() -> None:
