@@ -1,11 +1,13 @@
-"""A service under load with a collector, in a process of its own; it reads commands and prints what it counts.
+"""Services under load with a collector each, in processes of their own, which read commands and print what they count.
 
-Arguments: URL of the broker, instance, seed. Commands, one a line: ``rate R``, ``jump SECONDS``, ``end``.
+Arguments: URL of the broker, how many. Commands, one a line, begin with the number of a process or ``all``:
+``rate R``, ``jump SECONDS``, ``end``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -18,7 +20,7 @@ def _clock() -> float:
     return _real() + _offset
 
 
-time.time = _clock  # before the collector is imported, so that all of this process goes by it
+time.time = _clock  # before the collector is imported, so that all of a process goes by it
 
 import numpy as np  # noqa: E402
 
@@ -32,7 +34,7 @@ class Load:
 
     def __init__(self, collector: Collector, seed: int) -> None:
         self.collector = collector
-        self.rate = 100.0
+        self.rate = 50.0
         self.observed = 0
         self.ended = threading.Event()
         self._rng = np.random.default_rng(seed)
@@ -49,35 +51,59 @@ class Load:
             owed -= int(owed)
 
 
-def main() -> None:
+def serve(url: str, number: int, commands: int) -> None:
     global _offset
-    url, instance, seed = sys.argv[1:]
-    collector = Collector(url, "acme", "shop", instance=instance, seconds=1.0, mode="strata", safe=50.0)
-    load = Load(collector, int(seed))
+    collector = Collector(url, "acme", "shop", instance=f"pod-{number}", seconds=1.0, mode="strata", safe=50.0)
+    load = Load(collector, number)
     thread = threading.Thread(target=load.run)
     thread.start()
 
     def show() -> None:
-        counts = {**collector.counts(), "observed": load.observed, "at": time.monotonic()}
-        print(json.dumps(counts), flush=True)
+        counts = {"number": number, **collector.counts(), "observed": load.observed, "at": time.monotonic()}
+        os.write(1, json.dumps(counts).encode() + b"\n")  # at once, so that lines of processes don't mix
 
     def keep_showing() -> None:
         while not load.ended.wait(0.5):
             show()
 
-    threading.Thread(target=keep_showing, daemon=True).start()
-    for line in sys.stdin:
-        word, _, number = line.partition(" ")
-        if word == "rate":
-            load.rate = float(number)
-        elif word == "jump":
-            _offset += float(number)
-        else:
-            break
+    showing = threading.Thread(target=keep_showing)
+    showing.start()
+    with os.fdopen(commands) as lines:
+        for line in lines:
+            word, _, amount = line.partition(" ")
+            if word == "rate":
+                load.rate = float(amount)
+            elif word == "jump":
+                _offset += float(amount)
+            else:
+                break
     load.ended.set()
     thread.join()
+    showing.join()
     collector.close(20.0)
     show()
+
+
+def main() -> None:
+    url, many = sys.argv[1], int(sys.argv[2])
+    pipes: list[int] = []
+    for number in range(many):
+        reading, writing = os.pipe()
+        if os.fork() == 0:
+            for other in (*pipes, writing, 0):
+                os.close(other)
+            serve(url, number, reading)
+            os._exit(0)
+        os.close(reading)
+        pipes.append(writing)
+    for line in sys.stdin:
+        target, _, command = line.partition(" ")
+        for pipe in pipes if target == "all" else [pipes[int(target)]]:
+            os.write(pipe, command.encode())
+    for pipe in pipes:
+        os.close(pipe)
+    for _ in pipes:
+        os.wait()
 
 
 if __name__ == "__main__":

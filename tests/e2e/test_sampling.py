@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,75 +34,69 @@ SETTINGS = {
 }
 
 
-class CollectorProcess:
-    """`tests.e2e.collecting`, and what it counted last."""
+class Fleet:
+    """`tests.e2e.collecting`, and what each of its processes counted last."""
 
-    def __init__(self, url: str, number: int) -> None:
-        self.instance = f"pod-{number}"
-        self.counts: dict[str, Any] = {"epoch": -1, "version": -1}
-        self._arguments = ["-m", "tests.e2e.collecting", url, self.instance, str(number)]
+    def __init__(self, url: str) -> None:
+        self.counts: list[dict[str, Any]] = [{"epoch": -1, "version": -1} for _ in range(COLLECTORS)]
+        self._command = [sys.executable, "-m", "tests.e2e.collecting", url, str(COLLECTORS)]
 
     async def start(self) -> None:
         pipe = asyncio.subprocess.PIPE
-        self._child = await asyncio.create_subprocess_exec(sys.executable, *self._arguments, stdin=pipe, stdout=pipe)
+        self._child = await asyncio.create_subprocess_exec(
+            *self._command, stdin=pipe, stdout=pipe, start_new_session=True
+        )
         self._listening = asyncio.create_task(self._listen())
 
-    async def tell(self, command: str) -> None:
+    async def tell(self, command: str, target: int | str = "all") -> None:
         assert self._child.stdin is not None
-        self._child.stdin.write(f"{command}\n".encode())
+        self._child.stdin.write(f"{target} {command}\n".encode())
         await self._child.stdin.drain()
 
     async def end(self) -> None:
         await self.tell("end")
-        await asyncio.wait_for(self._child.wait(), 60)
+        assert self._child.stdin is not None
+        self._child.stdin.close()
+        await asyncio.wait_for(self._child.wait(), 90)
         await self._listening
 
     def kill(self) -> None:
         if self._child.returncode is None:
-            self._child.kill()
+            os.killpg(self._child.pid, signal.SIGKILL)
+
+    def obeyed(self) -> set[int]:
+        """Epochs that are obeyed; 0 stands for none."""
+        return {counts["epoch"] for counts in self.counts}
+
+    def least_version(self) -> int:
+        return min(int(counts["version"]) for counts in self.counts)
+
+    async def obey(self, condition: Callable[[set[int]], bool], seconds: float) -> None:
+        await until(lambda: condition(self.obeyed()), seconds, lambda: str(self.counts))
+
+    async def kept_per_s(self, seconds: float = 8.0) -> float:
+        """Add up what each kept meanwhile."""
+        began = list(self.counts)
+        start = time.monotonic()
+        await until(lambda: time.monotonic() - start >= seconds, seconds + 5)
+        pairs = zip(began, self.counts, strict=True)
+        return float(sum((b["kept"] - a["kept"]) / (b["at"] - a["at"]) for a, b in pairs))
 
     async def _listen(self) -> None:
         assert self._child.stdout is not None
         async for line in self._child.stdout:
-            self.counts = json.loads(line)
-
-
-class Fleet:
-    """All collectors together."""
-
-    def __init__(self, collectors: Sequence[CollectorProcess]) -> None:
-        self.collectors = collectors
-
-    async def tell(self, command: str) -> None:
-        for one in self.collectors:
-            await one.tell(command)
-
-    def obeyed(self) -> set[int]:
-        """Epochs that are obeyed; 0 stands for none."""
-        return {one.counts["epoch"] for one in self.collectors}
-
-    async def obey(self, condition: Callable[[set[int]], bool], seconds: float) -> None:
-        await until(lambda: condition(self.obeyed()), seconds, lambda: str([one.counts for one in self.collectors]))
-
-    async def kept_per_s(self, seconds: float = 8.0) -> float:
-        """Add up what is kept between two windows of each."""
-        began = [one.counts for one in self.collectors]
-        start = time.monotonic()
-        await until(lambda: time.monotonic() - start >= seconds, seconds + 5)
-        pairs = zip(began, (one.counts for one in self.collectors), strict=True)
-        return float(sum((b["kept"] - a["kept"]) / (b["at"] - a["at"]) for a, b in pairs))
+            counts = json.loads(line)
+            self.counts[counts["number"]] = counts
 
 
 @contextlib.asynccontextmanager
 async def fleet(url: str) -> AsyncIterator[Fleet]:
-    collectors = [CollectorProcess(url, number) for number in range(COLLECTORS)]
+    running = Fleet(url)
+    await running.start()
     try:
-        for one in collectors:
-            await one.start()
-        yield Fleet(collectors)
+        yield running
     finally:
-        for one in collectors:
-            one.kill()
+        running.kill()
 
 
 async def stored(url: str) -> dict[str, Counter[str]]:
@@ -148,18 +142,17 @@ async def test_collectors_obey_the_service_and_do_without_it(tmp_path: Path) -> 
                 for order in [(epoch, 1), (epoch + 9, 9), (epoch - 9, 99), (epoch, 1)] * 50:
                     await client.publish(notice, encode_order(order))
                 await disconnect(client)
-                jumped = collectors.collectors[0]
-                await jumped.tell("jump 3600")
-                version = jumped.counts["version"]
-                await until(lambda: jumped.counts["version"] >= version + 2, 90)
+                await collectors.tell("jump 3600", 0)
+                version = collectors.counts[0]["version"]
+                await until(lambda: collectors.counts[0]["version"] >= version + 2, 120)
                 assert collectors.obeyed() == {epoch}
-                await jumped.tell("jump -3600")
+                await collectors.tell("jump -3600", 0)
 
                 assert broker.pid is not None
                 os.kill(broker.pid, signal.SIGKILL)
                 await until(lambda: broker.restarts == 1, 30)
-                version = min(one.counts["version"] for one in collectors.collectors)
-                await until(lambda: min(one.counts["version"] for one in collectors.collectors) > version, 90)
+                before = collectors.least_version()
+                await until(lambda: collectors.least_version() > before, 120)
                 assert collectors.obeyed() == {epoch}
 
                 await first.kill()  # the other one has its turn when the lease has run out
@@ -176,14 +169,13 @@ async def test_collectors_obey_the_service_and_do_without_it(tmp_path: Path) -> 
                 await collectors.tell(f"rate {RATE}")
                 await first.start()
                 await collectors.obey(lambda epochs: min(epochs) > later, 120)
-                for one in collectors.collectors:
-                    await one.end()
-                counts = {one.instance: one.counts for one in collectors.collectors}
+                await collectors.end()
             found = await stored(broker.url)
         finally:
             await first.kill()
             await second.kill()
-    for instance, counted in counts.items():
+    for number, counted in enumerate(collectors.counts):
+        instance = f"pod-{number}"
         assert counted["seen"] == counted["observed"]
         assert (counted["dropped"], counted["lost_letters"], counted["refused"]) == (0, 0, 0)
         assert found[instance]["seen"] == counted["seen"]
