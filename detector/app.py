@@ -41,6 +41,7 @@ from detector.jobs.budget import holding, show_levels
 from detector.jobs.forests import refit
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
+from detector.jobs.sampling import Recommender
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
 from detector.pipeline.forecasters import ForecastPlan
@@ -143,6 +144,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         _background(stack, "relay", relay.run, service.dead)
         if plan.budgets:
             _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
+        if ration := settings.sampling.ration():
+            recommender = Recommender(store, client, owner, ration, publish=settings.sampling.control == "on")
+            _background(stack, "sampling", recommender.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
         _background(stack, "memory", partial(_set_apart, worker), service.dead)
         if embedded is not None:

@@ -236,6 +236,34 @@ def models(file: Config = None, folder: Folder = None, database: DatabaseUrl = N
         typer.echo(json.dumps(card, ensure_ascii=False))
 
 
+@app.command(epilog="Example: detector recommendations --tenant acme --service checkout --history")
+def recommendations(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.")] = None,
+    service: Annotated[str | None, typer.Option(help="Of this service only.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Those before, too: two days.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="The newest as collectors read them, one a line.")] = False,
+    file: Config = None,
+    folder: Folder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Show how much collectors are recommended to sample, why, what error to expect, and what they kept."""
+    from detector.adapters.formats.sampling import encode_recommendation
+    from detector.queries import list_recommendations
+
+    settings = _load(file, folder, None, database).settings
+    found = asyncio.run(list_recommendations(settings, tenant, service, history, limit))
+    if as_json:
+        for one in found:
+            typer.echo(encode_recommendation(one.recommendation).decode())
+        return
+    from rich.console import Console
+
+    from detector.adapters.terminal.sampling import table_of_recommendations
+
+    Console().print(table_of_recommendations(found) if found else "none yet: sampling.control is off, or just now on")
+
+
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
 def db_upgrade(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
     """Bring the tables up to this version; `run` does so by itself."""

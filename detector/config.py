@@ -17,6 +17,7 @@ from detector.adapters.nats.subjects import PARTITIONS
 from detector.domain.budget import MOST_BUDGETS, Budget, per_day
 from detector.domain.forecast import HOUR, Limit, Selection
 from detector.domain.sharing import parse_partitions, show_partitions
+from detector.domain.volume import Ration
 from detector.errors import SettingsError
 from detector.pipeline.budget import LOWEST
 from detector.pipeline.crowd import Limits
@@ -139,6 +140,29 @@ class WindowsSection(Section):
     min_step_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
     retention_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
     least_events: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+
+
+class SamplingSection(Section):
+    """Recommendations to collectors that sample: `off`, `shadow` (stored, not published) or `on`.
+
+    `budget` is what a tenant may keep, in events a second over all its services; `p_min` the least probability, which
+    only the caps of the budget go below.
+    """
+
+    control: Literal["off", "shadow", "on"] = "off"
+    budget: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    p_min: Annotated[float, Field(gt=0, le=1)] = 0.001
+    mode: Literal["strata", "rate"] = "strata"
+
+    @model_validator(mode="after")
+    def _enough(self) -> SamplingSection:
+        if self.control != "off" and self.budget is None:
+            raise ValueError("sampling.budget must be set (events a second of a tenant) where control is not off")
+        return self
+
+    def ration(self) -> Ration | None:
+        """Return what a tenant may keep; None where nothing is recommended."""
+        return None if self.control == "off" or self.budget is None else Ration(self.budget, self.p_min, self.mode)
 
 
 class Retention(Section):
@@ -301,6 +325,7 @@ class Settings(BaseSettings):
     alerts: Alerts = Alerts()
     windows: WindowsSection = WindowsSection()
     limits: LimitsSection = LimitsSection()
+    sampling: SamplingSection = SamplingSection()
     retention: Retention = Retention()
     backup: Backup = Backup()
     forecasts: Forecasts = Forecasts()

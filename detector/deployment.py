@@ -55,6 +55,7 @@ def plan_of(settings: Settings) -> Plan:
             coverage=settings.forecasts.coverage,
             calendar=settings.forecasts.calendar(),
         ),
+        volumes=settings.sampling.ration() is not None,
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
 from detector.domain.forecast import Forecast
+from detector.domain.recommendation import Acknowledgement, Issued
+from detector.domain.volume import Course, ServiceVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Effects:
     outbox: tuple[Outgoing, ...] = ()
     tallies: tuple[Tally, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
+    volumes: tuple[ServiceVolume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,34 @@ class Store(Protocol):
 
     async def prune_forests(self, older_than: float) -> int:
         """Delete forests fitted more than `older_than` seconds ago, but the newest of each; returns how many went."""
+
+    async def volumes(self, within: float) -> list[ServiceVolume]:
+        """Read what the series of each service come to, as partitions have told within so many seconds."""
+
+    async def lead(self, owner: str, ttl: float) -> int | None:
+        """Be the one that recommends, for `ttl` seconds; returns the epoch, None where another one is.
+
+        An epoch is the database's time in milliseconds at which its lease was taken, and more than any before.
+        """
+
+    async def resign(self, owner: str) -> None:
+        """Recommend no more, so that nobody need wait for the lease to end."""
+
+    async def courses(self) -> dict[str, Course]:
+        """Read, by tenant, what goes on from one recommendation to the next."""
+
+    async def save_recommendations(
+        self, owner: str, epoch: int, tenant: str, course: Course, issued: Sequence[Issued]
+    ) -> None:
+        """Store them, while the lease is ours; of those before the entries go, and after two days all."""
+
+    async def acknowledge(self, answers: Sequence[Acknowledgement]) -> None:
+        """Add to stored recommendations what instances made of them."""
+
+    async def recommendations(
+        self, *, tenant: str | None = None, service: str | None = None, history: bool = False, limit: int = 1000
+    ) -> list[Issued]:
+        """Read the newest recommendation of each service, or with `history` also those before, the newest first."""
 
     async def alerts(
         self,

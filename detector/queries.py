@@ -14,6 +14,7 @@ from detector.config import Settings
 from detector.deployment import DATABASE, backup_folder, database_url, process_name
 from detector.domain.alert import Alert
 from detector.domain.budget import Stored
+from detector.domain.recommendation import Issued
 from detector.errors import SettingsError, StoreError
 from detector.jobs.backup import restore_checkpoints
 
@@ -63,6 +64,20 @@ async def list_models(settings: Settings) -> list[dict[str, Any]]:
     """
     async with _reading(settings) as store:
         return await store.forest_cards()
+
+
+async def list_recommendations(
+    settings: Settings, tenant: str | None, service: str | None, history: bool, limit: int
+) -> list[Issued]:
+    """Read from the database what is recommended to collectors, and what they answered.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.recommendations(tenant=tenant, service=service, history=history, limit=limit)
 
 
 async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:

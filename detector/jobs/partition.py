@@ -15,6 +15,7 @@ from detector.domain.alert import Alert
 from detector.domain.budget import Tally
 from detector.domain.forecast import Forecast
 from detector.domain.series import Signal
+from detector.domain.volume import ServiceVolume
 from detector.errors import Undecodable
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.assess import MARKS
@@ -23,12 +24,15 @@ from detector.pipeline.drift import Drift
 from detector.pipeline.state import PartitionState
 from detector.pipeline.step import Outcome, step
 from detector.pipeline.tally import tallied
+from detector.pipeline.volumes import Volumes
 from detector.ports import Effects, Lease, Message, Outgoing
 from models import REASONS
 
 MOST_SCORES = 1000
 TALLY_SECONDS = 60.0
 """Between two writes of what was counted for the alert budget."""
+VOLUME_SECONDS = 15.0
+"""Between two writes of what series come to."""
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Applied:
     tallies : list of Tally
         Once a minute, where there is an alert budget.
     forecasts : list of Forecast
+    volumes : list of ServiceVolume
+        Several times a minute, where sampling is recommended.
     """
 
     alerts: list[Alert] = field(default_factory=list)
@@ -56,10 +62,11 @@ class Applied:
     drifts: list[Drift] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
     forecasts: list[Forecast] = field(default_factory=list)
+    volumes: list[ServiceVolume] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether it has to be written now, and not just its position in a while."""
-        return bool(self.alerts or self.outbox or self.tallies)
+        return bool(self.alerts or self.outbox or self.tallies or self.volumes)
 
 
 class Partition:
@@ -80,8 +87,8 @@ class Partition:
         `effects_seq`: effects up to here are in the database.
     saved : int
         `checkpoint_seq`.
-    checkpoint_due, heard, tally_due : float
-        Monotonic seconds: when to save next, when the last message came, when to write tallies next.
+    checkpoint_due, heard, tally_due, volume_due : float
+        Monotonic seconds: when to save next, when the last message came, when to write tallies and volumes next.
     ticked : float
         Monotonic seconds of the first tick that has not come back, 0 for none.
     copied : bool
@@ -102,7 +109,8 @@ class Partition:
         self.saved = lease.checkpoint_seq
         self.checkpoint_due = 0.0
         self.heard = 0.0
-        self.tally_due = 0.0
+        self.tally_due = self.volume_due = 0.0
+        self.volumes = Volumes() if state.plan.volumes else None
         self.ticked = 0.0
         self.copied = False
         self.counts_before = dict(state.counts)
@@ -173,6 +181,11 @@ class Partition:
         if self.state.plan.budgets and time.monotonic() >= self.tally_due:
             self.tally_due = time.monotonic() + TALLY_SECONDS
             applied.tallies = tallied(self.state, self.number)
+        if self.volumes is not None:
+            self.volumes.learn(outcome.scored)
+            if time.monotonic() >= self.volume_due:
+                self.volume_due = time.monotonic() + VOLUME_SECONDS
+                applied.volumes = self.volumes.told(self.state)
         return applied
 
     def effects(self, applied: Applied) -> Effects:
@@ -186,6 +199,7 @@ class Partition:
             outbox=tuple(applied.outbox),
             tallies=tuple(applied.tallies),
             forecasts=tuple(applied.forecasts),
+            volumes=tuple(applied.volumes),
         )
 
     def checkpoint(self) -> tuple[int, checkpoints.Captured]:

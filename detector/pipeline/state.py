@@ -100,6 +100,8 @@ class Plan:
         Whether the signals of each service are watched together.
     least_events : float
         Quantiles and error ratios of windows with fewer events are no values: nothing is scored or learned.
+    volumes : bool
+        Whether to tell what series come to, for recommendations to sample.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -115,6 +117,7 @@ class Plan:
     forecasts: ForecastPlan = field(default_factory=ForecastPlan)
     ensembles: bool = False
     least_events: float = 0.0
+    volumes: bool = False
 
 
 @dataclass

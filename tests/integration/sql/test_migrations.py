@@ -27,7 +27,7 @@ from tests.integration.sql.making import a_forecast, a_message, an_alert, effect
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0007"
+HEAD = "0008"
 SPAWN = multiprocessing.get_context("spawn")
 
 
