@@ -31,7 +31,11 @@ check: $(DEV)
 	$(BIN)/codespell
 
 soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25 minutes)
-	$(BIN)/pytest -m soak $(ARGS)
+	$(BIN)/pytest -m soak $(SERVERS) $(ARGS)
+	$(BIN)/pytest -m soak $(SERVERS:%=--ignore=%) --numprocesses 2 $(ARGS)
+
+# Their tests kill and wait: one at a time. What only computes shares the cores.
+SERVERS := tests/e2e tests/integration tests/bench
 
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -143,6 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         if plan.budgets:
             _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
+        _background(stack, "memory", partial(_set_apart, worker), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
         if plan.forecasts.signals or plan.forecasts.limits:
@@ -231,6 +233,20 @@ async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
         for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
             metrics.broker.labels(kind).set(getattr(counts, kind))
         await asyncio.sleep(1.0)
+
+
+async def _set_apart(worker: Worker) -> None:
+    """Keep what lives long out of full garbage collections: for 100,000 series each would stop everything for 400 ms.
+
+    What is set apart still goes when nothing refers to it; only cycles that are garbage just then stay, a few at each
+    of the times, which are as rare as the series grow.
+    """
+    known = 0
+    while True:
+        await asyncio.sleep(1.0)
+        if worker.instruments.series > 1.1 * known + 1000:
+            known = worker.instruments.series
+            gc.freeze()
 
 
 async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:

@@ -86,6 +86,8 @@ class Partition:
         Monotonic seconds of the first tick that has not come back, 0 for none.
     copied : bool
         Whether the state is being copied, so that no message may be applied.
+    counts_before : dict
+        The counts of its state when it was loaded here.
     begun : bool
         Whether a message was applied here that no owner before has committed.
     """
@@ -103,6 +105,7 @@ class Partition:
         self.tally_due = 0.0
         self.ticked = 0.0
         self.copied = False
+        self.counts_before = dict(state.counts)
         self.begun = False
 
     @property

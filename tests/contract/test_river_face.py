@@ -157,8 +157,8 @@ def test_mod_09_another_feature_than_the_one_learned_is_refused_by_name() -> Non
 def test_bank_and_river_face_are_the_same_to_the_last_bit_over_a_million_updates() -> None:
     signals, windows, step = 500, 2000, 10_000
     rng = np.random.default_rng(11)
-    bank = KernelBank(time_zone="Europe/Berlin")
-    faces = [NoveltyDetector(time="at", step_seconds=step / 1000, time_zone="Europe/Berlin") for _ in range(signals)]
+    bank = KernelBank()
+    faces = [NoveltyDetector(time="at", step_seconds=step / 1000) for _ in range(signals)]
     for row in range(signals):
         bank.add(row, step)
     t_ms = np.zeros(signals, np.int64)
