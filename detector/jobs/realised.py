@@ -50,7 +50,7 @@ class Realised:
             m.forecast_signals.labels(name).set(status[name])
         m.forecast_resets.set(status["resets"])
         if status["resets"] > self._resets_said:
-            _log.warning("forecasters begun anew in part", resets=status["resets"] - self._resets_said)
+            _log.info("forecasters begun anew in part", resets=status["resets"] - self._resets_said)
         self._resets_said = status["resets"]
         m.forecast_mase.clear()
         m.forecast_coverage.clear()

@@ -126,7 +126,7 @@ def _judge(s: Row, long: Long, b: int, v: float, local: int, weekday: int, x: Fl
     """Learn from what bucket `b` forecast for this window."""
     h = long.horizons[b]
     t = s.now - h
-    if t < s.first:
+    if t < s.first or (s.moved_by != 0 and t < s.moved_at):  # what was forecast was another time of the day
         return
     m = long.season.shape[1]
     said = _said(long, b, t)

@@ -122,6 +122,26 @@ def test_fc_05_a_clock_change_is_no_worse_than_an_ordinary_weekend(start: dateti
     assert changed.max() < 1.25 * np.median(ordinary)
 
 
+def test_fc_05_a_growing_load_is_forecast_a_day_ahead_as_well_after_a_clock_change_as_before() -> None:
+    """What was forecast across the change was for another time of the day: it is no fault of the forecaster."""
+    calendar = Calendar("Europe/Berlin")
+    start = round(datetime(2026, 3, 2, tzinfo=UTC).timestamp() * 1000)
+    t_ms = start + FIVE * np.arange(30 * 288)
+    local, _ = calendar.at(t_ms)
+    hours, day = local % 86_400_000 / HOUR, np.arange(len(t_ms)) / 288
+    y = 250 + 180 * np.exp(-((hours - 12) ** 2) / 8) + 330 * np.exp(-((hours - 19.5) ** 2) / 6)
+    y *= np.where((local // 86_400_000 + 3) % 7 >= 5, 1.25, 1.0) * (1 + 0.012 * np.maximum(day - 14, 0))
+    noisy = y * np.exp(np.random.default_rng(5).normal(0, 0.03, len(y)))
+    bank = LoadBank(FIVE)
+    bank.add(0, lower=0.0)
+    errors = []
+    for first, last in ((0, 21), (21, 28)):  # each ends with a Sunday, the second with that of the change
+        part, ahead = slice(first * 288, last * 288), slice(last * 288, last * 288 + 288)
+        bank.observe(np.zeros((last - first) * 288, int), noisy[part], t_ms[part], local[part])
+        errors.append(np.abs(bank.forecast([0], 288, 0.9, local[None, ahead]).expected[0] - y[ahead]).mean())
+    assert errors[1] < 2 * errors[0]
+
+
 @pytest.mark.parametrize("horizon", [0, -1, 10**9, "abc", 2.0, None])
 def test_fc_06_a_horizon_beyond_reason_is_refused_with_the_range(horizon: object) -> None:
     face = LoadForecaster(3600)

@@ -17,7 +17,7 @@ from detector.domain.forecast import HOUR, Forecast, Limit, Selection, paths_of
 from detector.pipeline.crowd import Limits
 from detector.pipeline.forecasters import FORECAST, ForecastPlan
 from models.load import Calendar
-from tests.synth import Floats, Run, Sent, gauge, in_order, message, plan
+from tests.synth import Floats, Run, Sent, gauge, in_order, message, plan, tick, ticks
 
 FIVE, DAY = 300_000, 288
 MIDNIGHT = 1_764_028_800_000
@@ -242,13 +242,13 @@ def test_a_young_leak_on_a_daily_pattern_is_told_hours_before_the_limit() -> Non
 
 @pytest.mark.parametrize("days", [12])
 def test_a_daily_peak_below_the_limit_is_never_told(days: int) -> None:
-    x = np.arange(days * DAY)
+    x = np.arange(days * 96)
     rng = np.random.default_rng(3)
-    hours = x / 12 % 24
-    week = np.where(x // DAY % 7 < 5, 1.0, 0.4)
+    hours = x / 4 % 24
+    week = np.where(x // 96 % 7 < 5, 1.0, 0.4)
     y = 40 + 45 * week * np.exp(-((hours - 14) ** 2) / 8) + rng.normal(0, 2, len(x))
     assert y.max() < 95
-    assert warnings(ran(levels(y), disk(100.0))) == []
+    assert warnings(ran(levels(y, 3 * FIVE), disk(100.0))) == []
 
 
 def test_a_peak_that_passes_its_limit_each_day_is_told_before_and_withdrawn_after() -> None:
@@ -314,8 +314,12 @@ def test_an_open_warning_goes_on_after_a_checkpoint_and_ends_with_its_series() -
     assert warnings(before) + warnings(after) == warnings(whole) != []
     assert checkpoints.encode(after.state) == checkpoints.encode(whole.state)
     end = MIDNIGHT + 4 * 86_400_000
-    others = (message(end + i * FIVE, [gauge(1.0, f"m{i}")], seconds=300) for i in range(150))
-    crowd = [(replace(head, position=len(messages) + i), kind, body) for i, (head, kind, body) in enumerate(others, 1)]
+    silence = ticks(end, end + 110 * FIVE, 9_000)
+    others = [message(end + 110 * FIVE, [gauge(1.0, f"m{i}") for i in range(5)], seconds=300)]
+    after_it = [*silence, *others, tick(end + 112 * FIVE)]
+    crowd = [
+        (replace(head, position=len(messages) + i), kind, body) for i, (head, kind, body) in enumerate(after_it, 1)
+    ]
     whole.take(crowd)
     assert warnings(whole)[-1]["state"] == "resolved"
     assert whole.state.breaches == {}
@@ -336,10 +340,10 @@ def test_fc_05_a_weekend_of_clock_changes_warns_no_more_than_an_ordinary_one(sta
     """A load by people's clocks whose peak of 80 stays below the limit of 100; the clocks change on day 21."""
     calendar = Calendar("Europe/Berlin")
     first = round(start.timestamp() * 1000)
-    times = first + FIVE * np.arange(24 * DAY)
+    times = first + 3 * FIVE * np.arange(24 * 96)
     hours = calendar.at(times)[0] % 86_400_000 / HOUR
     y = 20 + 60 * np.exp(-((hours - 9) ** 2) / 2) + np.random.default_rng(7).normal(0, 2, len(times))
-    run = ran(levels(y, first=first), replace(disk(100.0), calendar=calendar, signals=[Selection("cpu", "mean")]))
+    run = ran(levels(y, 3 * FIVE, first), replace(disk(100.0), calendar=calendar, signals=[Selection("cpu", "mean")]))
     assert warnings(run) == []
     by_day = [[f.mase for f in group][-1] for _, group in itertools.groupby(
         told(run), lambda f: (f.issued_at - first) // 86_400_000)]  # fmt: skip
