@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality lock clean
+.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality bench-sampling lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench-forecast: $(DEV) ## Forecast real loads; with ARGS="--refits 3" against re
 
 bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
 	$(BIN)/python -m tests.quality $(ARGS)
+
+bench-sampling: $(RUNTIME) ## Compare ways of sampling at equal volume; tables, and a plot with ARGS="--plot errors.png"
+	$(BIN)/detector simulate sampling $(ARGS)
 
 # To add a package and leave the others as they are: make lock UPGRADE=
 lock: ## Lock the dependencies anew, with hashes and without an index address

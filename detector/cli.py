@@ -14,6 +14,7 @@ import typer
 
 from detector import __version__
 from detector.errors import DetectorError, SettingsError, UsageError
+from detector.simulate import simulate
 
 if TYPE_CHECKING:
     from detector.config import Loaded
@@ -32,6 +33,7 @@ db = typer.Typer(no_args_is_help=True, help="The database.")
 config = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(db, name="db")
 app.add_typer(config, name="config")
+app.add_typer(simulate, name="simulate")
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML.")]
 Folder = Annotated[Path | None, typer.Option(help="Where broker and database live that have no URL.")]
