@@ -14,13 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from detector.adapters.formats.encoding import MSGPACK, encode
 from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.terminal.live import Snapshot, line, render
 from detector.adapters.terminal.logs import set_up_logs
 from detector.app import Service, running
 from detector.collector.collect import collect
+from detector.collector.feed import publish
 from detector.collector.host import read_host
 from detector.collector.shop import TENANT, Incident, Shop
 from detector.config import load
@@ -43,6 +43,10 @@ class Scene:
         self.started = time.monotonic()
         self.live_from = 2**62
 
+    def come(self, share: float) -> None:
+        """Note how far the replay has come."""
+        self.progress = share
+
     def shown(self, alerts: Iterable[Alert]) -> list[Alert]:
         """Pick the alerts that did not begin in the replayed past."""
         return [alert for alert in alerts if alert.started_at >= self.live_from]
@@ -60,6 +64,7 @@ async def demonstrate(seconds: float | None, folder: Path | None) -> None:
             "windows.min_step_seconds": STEP_SECONDS,
             "alerts.on": ON,
             "alerts.critical": CRITICAL,
+            "forecasts.signals": [],  # the first would come in a day
             "log.level": "error",
         }
         settings = load(None, flags).settings
@@ -98,7 +103,7 @@ async def _act(service: Service, scene: Scene) -> None:
         async with BatchPublisher(client) as publisher, asyncio.TaskGroup() as group:
             group.create_task(collect(client, read_host, TENANT, "this-machine", socket.gethostname(), 1.0))
             scene.phase = "replaying two hours of the shop, so that its models are warm"
-            await _publish(publisher, shop, now - HISTORY_SECONDS * 1000, now, scene)
+            await publish(publisher, shop, TENANT, (now - HISTORY_SECONDS * 1000, now, window), scene.come)
             scene.progress = None
             scene.live_from = now
             start = now
@@ -110,21 +115,12 @@ async def _act(service: Service, scene: Scene) -> None:
                     else f"the shop's payment provider has been answering slowly for {-ahead:.0f} s"
                 )
                 end = int(time.time() * 1000) // window * window
-                await _publish(publisher, shop, start, end, None)
+                await publish(publisher, shop, TENANT, (start, end, window))
                 await publisher.flush()
                 start = end
                 await asyncio.sleep(max(0.05, (end + window) / 1000 - time.time()))
     finally:
         await disconnect(client)
-
-
-async def _publish(publisher: BatchPublisher, shop: Shop, begin: int, end: int, scene: Scene | None) -> None:
-    for service, batch in shop.batches(begin, end, STEP_SECONDS * 1000):
-        body = encode(MSGPACK, batch["instance"], batch["start"], batch["seconds"], batch["aggregates"])
-        identity = f"shop:{service}:{batch['start']}"
-        await publisher.send(TENANT, service, body, id=identity, content_type=MSGPACK)
-        if scene is not None:
-            scene.progress = (batch["start"] - begin) / (end - begin)
 
 
 async def _watch(service: Service, scene: Scene) -> None:

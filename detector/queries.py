@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
@@ -51,6 +52,18 @@ async def list_levels(settings: Settings) -> list[Stored]:
     """
     async with _reading(settings) as store:
         return await store.levels()
+
+
+async def list_models(settings: Settings) -> list[dict[str, Any]]:
+    """Read the model cards of the newest forests from the database.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.forest_cards()
 
 
 async def list_recommendations(

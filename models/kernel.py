@@ -28,6 +28,8 @@ FLOOR = 1e-6
 LARGEST = 1e150
 """Larger values are cut off, so that no square overflows."""
 COVERAGE = 0.99
+LEAST_OWN = 0.5
+"""Share of an error that is taken for the signal's own at least, however much sampling is said to have added."""
 MOST_OF_RUNS = 3.0
 FIRST_RATED = 40
 """Observations needed before anything is rated."""
@@ -234,7 +236,8 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
         z = -z
     spread = views.spread_of(s, near_v)
     views.follow_errors(s, z)
-    views.statistics(s, v, spread, z, grain, hypot(own_unit, sampling), out.terms)
+    unusual = max(sampling - own_unit, 0.0)  # noise that the past does not hold, as after a cut of the sampling rate
+    views.statistics(s, v, spread, z, grain, hypot(own_unit, sampling), unusual, out.terms)
 
     # The judgement.
     log_unit = log(own_unit)
@@ -258,5 +261,5 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
     if s.learned > 0 and missing == 0:
         if s.learned > 5:
             forecaster.learn_weights(s, error, noisy_error, own_unit)
-        forecaster.learn_error(s, error * own_error / noisy_error, own_error, hour)
+        forecaster.learn_error(s, error * max(own_error / noisy_error, LEAST_OWN), own_error, hour)
     _learn(s, near_v, base, slot, grain)

@@ -116,7 +116,9 @@ def repeat(s: Row, v: float, unit: float) -> int:
 
 
 @jit
-def statistics(s: Row, v: float, spread: float, z: float, grain: float, unit: float, out: Floats) -> None:
+def statistics(
+    s: Row, v: float, spread: float, z: float, grain: float, unit: float, unusual: float, out: Floats
+) -> None:
     """Write the statistic of each view to `out`, shape (N_TERMS,).
 
     Parameters
@@ -131,17 +133,21 @@ def statistics(s: Row, v: float, spread: float, z: float, grain: float, unit: fl
         Smallest difference that counts, in units of x.
     unit
         Usual deviation, in units of x.
+    unusual
+        By how much what sampling adds to this value exceeds the usual deviation, in units of x: up to three times so
+        far beside what was seen a value is not new.
     """
     seen = s.learned >= SEEN_ENOUGH
-    out[VALUE] = _ratio(_novelty(s.value_low, s.value_high, s.value_used, v) - grain, unit) if seen else 0.0
-    out[SPREAD] = _ratio(_novelty(s.spread_low, s.spread_high, s.spread_used, spread) - grain, unit) if seen else 0.0
+    near = grain + 3.0 * unusual
+    out[VALUE] = _ratio(_novelty(s.value_low, s.value_high, s.value_used, v) - near, unit) if seen else 0.0
+    out[SPREAD] = _ratio(_novelty(s.spread_low, s.spread_high, s.spread_used, spread) - near, unit) if seen else 0.0
     out[ABOVE] = max(z, 0.0)
     out[BELOW] = max(-z, 0.0)
     out[DRIFT_UP] = s.drift[0]
     out[DRIFT_DOWN] = s.drift[1]
     out[STUCK] = max(s.run - TOLERATED_RUN, 0) if s.runs >= RUNS_NEEDED else 0.0
     out[TURBULENCE] = s.turbulence
-    away = s.deviation[2] / (s.swing + 0.01 * s.scale + grain + TINY)
+    away = s.deviation[2] / (s.swing + 3.0 * unusual + 0.01 * s.scale + grain + TINY)
     out[AWAY_UP] = max(away, 0.0)
     out[AWAY_DOWN] = max(-away, 0.0)
 

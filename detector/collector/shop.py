@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-Aggregate = dict[str, Any]
+from detector.collector.made import Aggregate, gauge, timing, total
 
 TENANT = "demo"
 STARTED = 1_735_689_600_000
@@ -140,7 +140,7 @@ class Shop:
             yield from self._route(route, start, seconds, rng)
         if service == "warehouse-db":
             used = rng.poisson(40 * 6.0 * _load(start / 1000)) / 40
-            yield _gauge("db.client.connection.count", {"db.client.connection.state": "used"}, "{connection}", used)
+            yield gauge("db.client.connection.count", {"db.client.connection.state": "used"}, "{connection}", used)
         yield _processor(CORES[service], start / 1000 + seconds, seconds, rng)
 
     def _route(self, route: Route, start: int, seconds: float, rng: np.random.Generator) -> Iterator[Aggregate]:
@@ -153,17 +153,17 @@ class Shop:
             slower = 1.0 + depth * (incident.factor - 1.0)
             provider = PROVIDER_SECONDS * slower * rng.lognormal(0.0, 0.25, timed)
             latencies = latencies + provider
-        yield _sum("http.server.requests", labels, "{request}", requests)
-        yield _timing("http.server.latency", labels, latencies, requests)
+        yield total("http.server.requests", labels, "{request}", requests)
+        yield timing("http.server.latency", labels, latencies, requests)
         if route.pays:
             failed = int(rng.binomial(requests, FAILURES + depth * (incident.failures - FAILURES)))
-            yield _sum("http.server.errors", labels, "{error}", failed)
+            yield total("http.server.errors", labels, "{error}", failed)
             if route.name == "/authorize":
-                yield _timing("payment.provider.latency", {}, provider, requests)
+                yield timing("payment.provider.latency", {}, provider, requests)
             else:
-                yield _sum("shop.orders", labels, "{order}", requests - failed)
+                yield total("shop.orders", labels, "{order}", requests - failed)
                 waiting = requests / seconds * float(latencies.mean()) if requests else 0.0
-                yield _gauge("http.server.active_requests", labels, "{request}", rng.poisson(20 * waiting) / 20)
+                yield gauge("http.server.active_requests", labels, "{request}", rng.poisson(20 * waiting) / 20)
 
 
 def _load(time: float) -> float:
@@ -184,21 +184,5 @@ def _day(time: float) -> float:
 def _processor(cores: float, end: float, seconds: float, rng: np.random.Generator) -> Aggregate:
     """Total up at the end of a window. The noise is less than a window adds at night, so it never falls."""
     least = (MEAN - DAILY - SWELL) * seconds
-    total = cores * (_load_until(end) - _load_until(STARTED / 1000) + 0.5 * least * rng.random())
-    return {"metric": "process.cpu.time", "unit": "s", "kind": "cumulative", "value": total, "since": STARTED}
-
-
-def _sum(metric: str, labels: dict[str, str], unit: str, value: int) -> Aggregate:
-    return {"metric": metric, "labels": labels, "unit": unit, "kind": "sum", "value": value}
-
-
-def _gauge(metric: str, labels: dict[str, str], unit: str, value: float) -> Aggregate:
-    return {"metric": metric, "labels": labels, "unit": unit, "kind": "gauge", "value": value}
-
-
-def _timing(metric: str, labels: dict[str, str], seconds: Any, count: int) -> Aggregate:
-    aggregate = {"metric": metric, "labels": labels, "unit": "s", "kind": "gauge", "count": count}
-    if count:
-        mean, low, high = float(seconds.mean()), float(seconds.min()), float(seconds.max())
-        aggregate |= {"sum": mean * count, "min": low, "max": high}
-    return aggregate
+    used = cores * (_load_until(end) - _load_until(STARTED / 1000) + 0.5 * least * rng.random())
+    return {"metric": "process.cpu.time", "unit": "s", "kind": "cumulative", "value": used, "since": STARTED}

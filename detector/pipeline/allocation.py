@@ -124,13 +124,15 @@ def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Al
     Returns
     -------
     Allocation
-        Where κ = 1 fits the rest of the budget is saved. Else needs are drawn half way (in logarithms) to their median,
-        so that a few heavy tails don't take all, and κ is solved for. Where not even the floors fit each series has its
-        floor, and whoever asked has to lengthen the window.
+        Where κ = 1 fits the rest of the budget is saved. Else needs are drawn to their median, by two thirds (in
+        logarithms), and κ is solved for: of all ways to spend a budget this comes closest to the least sum of relative
+        errors, and a few heavy tails don't take all. Where not even the floors fit each series has its floor, and
+        whoever asked has to lengthen the window.
 
     Notes
     -----
-    Some fifty passes over the series: about 2 ms for 10,000.
+    Some fifty passes over the series: about 2 ms for 10,000. Least Σ√(need/n) for a given Σn has n in proportion to
+    the cube root of the need. In simulation that left errors 2 to 8 % smaller than the square root did.
     """
     floor = np.minimum(floor, expected)
     events = np.maximum(needed(need, expected), floor)
@@ -139,7 +141,7 @@ def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Al
     if floor.sum() >= budget:
         return Allocation(floor, math.inf)
     busy = need[expected > 0.0]
-    need = np.sqrt(need * np.median(busy)) if len(busy) else need
+    need = np.cbrt(need * np.median(busy) ** 2) if len(busy) else need
     low, high = 0.0, 1.0
     while np.maximum(needed(need, expected, high), floor).sum() > budget:
         low, high = high, 2.0 * high

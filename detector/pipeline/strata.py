@@ -29,6 +29,9 @@ SAMPLED = np.dtype(
 )
 """What was seen and kept by strata, over all aggregates of a window; a record of zeros holds none."""
 
+WIDE = 2.0
+"""Standard errors on either side of a quantile over which the density there is taken."""
+
 
 @jit
 def merge_stratum(
@@ -165,11 +168,12 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
     Notes
     -----
     Woodruff (Confidence intervals for medians and other position measures, 1952): the standard error e of the
-    share below the quantile, divided by the density there, which is 2e / (Q(q + e) - Q(q - e)); so the square
-    of half that distance, which min and max bound. Because strata are cut by the value itself and `seen` is
-    exact, only the stratum that holds the quantile has an error: (N_h/N)²·(1 - f)·p(1 - p)/(n_h - 1), with p the
-    share of that stratum below. Where one or none was kept p(1 - p) counts as 1/4. Strata of aggregates that
-    were cut differently are taken as disjoint, in the order of their cuts: then this is an approximation.
+    share below the quantile, times the slope of Q there, taken between q - 2e and q + 2e. Nearer to q few events
+    would decide: where they lie close together by chance the figure would pass for certain. Because strata are cut
+    by the value itself and `seen` is exact, only the stratum that holds the quantile has an error, and the slope is
+    taken within it: e² is (N_h/N)²·(1 - f)·p(1 - p)/(n_h - 1), with p the share of that stratum below. Where one or
+    none was kept p(1 - p) counts as 1/4. Strata of aggregates that were cut differently are taken as disjoint, in
+    the order of their cuts: then this is an approximation.
     """
     if not record.count > 0.0:
         return math.nan
@@ -177,7 +181,6 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
     for h in range(sampled.used):
         n += sampled.seen[h]
     below = 0.0
-    error = 0.0
     for h in range(sampled.used):
         seen = sampled.seen[h]
         count = sampled.count[h]
@@ -186,9 +189,21 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
             doubt = p * (1.0 - p) if count > 1.0 else 0.25
             left = max(1.0 - count / seen, 0.0)
             error = seen / record.count * math.sqrt(left * doubt / max(count - 1.0, 1.0))
-            break
+            half = _slope(record, sampled, h, q, WIDE * error, below / n, (below + seen) / n) * error
+            return float(min(half * half, LARGEST))
         below += seen
-    if error == 0.0:
+    return 0.0
+
+
+@jit
+def _slope(record: Record, sampled: Record, h: int, q: float, reach: float, start: float, end: float) -> float:
+    """Return dQ/dq about q, over `reach` on either side within stratum h, which holds the shares from start to end."""
+    if not reach > 0.0:
         return 0.0
-    half = quantile(record, min(q + error, 1.0)) / 2.0 - quantile(record, max(q - error, 0.0)) / 2.0
-    return float(min(half * half, LARGEST))
+    low, high = quantile(record, max(q - reach, 0.0)), quantile(record, min(q + reach, 1.0))
+    if q - reach <= start:
+        low = max(sampled.cut[h - 1], record.min) if h > 0 else record.min
+    if q + reach >= end:
+        high = min(sampled.cut[h], record.max)
+    width = min(q + reach, end) - max(q - reach, start)
+    return float(max(high / 2.0 - low / 2.0, 0.0) / width * 2.0) if width > 0.0 else 0.0

@@ -22,7 +22,22 @@ def detector(*arguments: str | Path, **environment: str) -> subprocess.Completed
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "run", "collect", "score", "replay", "alerts", "budget", "recommendations", "db upgrade", "config check"],
+    [
+        "demo",
+        "run",
+        "collect",
+        "score",
+        "forecast",
+        "replay",
+        "alerts",
+        "budget",
+        "recommendations",
+        "simulate shop",
+        "simulate poll",
+        "simulate sampling",
+        "db upgrade",
+        "config check",
+    ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = detector(*command.split(), "--help")

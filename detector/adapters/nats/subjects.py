@@ -85,6 +85,11 @@ def alerts(tenant: str, service: str, severity: str) -> str:
     return f"alerts.{escape(tenant)}.{escape(service)}.{escape(severity)}"
 
 
+def forecasts(tenant: str, service: str) -> str:
+    """Subject of the forecasts of a service's signals."""
+    return f"forecasts.{escape(tenant)}.{escape(service)}"
+
+
 def deadletter(tenant: str, service: str) -> str:
     """Subject of what was refused, with its reason."""
     return f"deadletter.{escape(tenant)}.{escape(service)}"

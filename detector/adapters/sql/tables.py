@@ -201,3 +201,35 @@ job_runs = Table(
     # of each job one run at a time, whoever claims what at the same moment
     Index(None, "job", unique=True, sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL")),
 )
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("signal", String, primary_key=True),  # its id
+    Column("issued_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False),
+    Column("service", String, nullable=False),
+    Column("metric", String, nullable=False),
+    Column("labels", Json("labels"), nullable=False),
+    Column("statistic", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("coverage", Double, nullable=False),
+    Column("paths", Json("paths"), nullable=False),  # of each: step, start, expected, lower, upper
+    # of the forecasts that could be judged in the day before
+    Column("judged", Integer, nullable=False),
+    Column("mase", Reading),
+    Column("inside", Reading),
+    Index(None, "issued_at"),
+)
+
+forests = Table(
+    "forests",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("card", Json("card"), nullable=False),
+    Column("forest", LargeBinary, nullable=False),
+    Column("fitted_at", UtcDateTime, nullable=False),
+)

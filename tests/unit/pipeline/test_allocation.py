@@ -24,9 +24,9 @@ def test_a_budget_that_is_missed_is_spent_and_says_by_how_much() -> None:
     found = allocate(need, expected, 100.0, np.zeros(3))
     assert found.missed
     assert found.events.sum() == pytest.approx(100.0)
-    # drawn towards the median of 100: 100, 100 and 800, so that the heavy tail gets eight times as much, not 64
-    assert found.events == pytest.approx([10.0, 10.0, 80.0], rel=1e-4)
-    assert found.kappa == pytest.approx(math.sqrt(10.0), rel=1e-4)
+    # drawn towards the median of 100: 100, 100 and 400, so that the heavy tail gets four times as much, not 64
+    assert found.events == pytest.approx([100 / 6, 100 / 6, 400 / 6], rel=1e-4)
+    assert found.kappa == pytest.approx(math.sqrt(6.0), rel=1e-4)
 
 
 def test_the_floor_holds_and_where_it_does_not_fit_that_is_said() -> None:
