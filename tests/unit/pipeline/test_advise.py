@@ -91,6 +91,9 @@ def test_small_changes_change_nothing_and_large_ones_go_on_until_they_are_there(
     low = [loop.next(series(20_000.0)) for _ in range(5)]
     assert low[:4] == pytest.approx([92 / 2800, 92 / 5600, 92 / 11_200, 92 / 20_000])
     assert "on the way" not in loop.reason
+    loop = Loop(100.0, mode="rate")
+    loop.next(series(1000.0))
+    assert [loop.next(series(2300.0)) for _ in range(3)] == pytest.approx([0.046, 0.04, 0.04])
 
 
 def test_what_fits_is_no_more_than_the_errors_ask_for() -> None:
