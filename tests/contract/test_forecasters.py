@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from river import checks as river_checks
 
-from models.load import LoadBank, LoadForecaster
+from models.load import LoadBank
 from models.load.checks import HOUR_MS, yield_forecast_checks
+from models.load.forecaster import LoadForecaster
 from models.load.river_bank import RiverForecastBank
 from tests.synth import Floats
 

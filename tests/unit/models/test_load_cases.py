@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from models.load import Calendar, LoadBank, LoadForecaster
+from models.load import Calendar, LoadBank
+from models.load.forecaster import LoadForecaster
 from models.load.river_bank import RiverForecastBank
 from tests.synth import Floats
 

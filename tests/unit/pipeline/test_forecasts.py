@@ -80,6 +80,7 @@ def test_what_is_told_says_how_good_it_was_in_the_last_day() -> None:
     assert told(three_days())[0].judged <= 1
 
 
+@pytest.mark.soak
 def test_windows_of_ten_seconds_are_forecast_by_their_means_over_five_minutes() -> None:
     fine = np.repeat(load(1.2), 30)
     rough, smooth = told(ran(sums(fine, 10_000))), told(ran(sums(load(1.2))))
@@ -157,6 +158,7 @@ def test_changed_settings_are_followed_after_a_restart() -> None:
     assert [str(state.directory.signals[int(own.table["signal"][row])]) for row in own.rows] == ["mean of cpu"]
 
 
+@pytest.mark.soak
 def test_a_gap_of_seven_hours_does_not_shift_the_season() -> None:
     y = load(8)
     y[6 * DAY + 100 : 6 * DAY + 184] = np.nan
@@ -335,6 +337,7 @@ def test_a_limit_taken_out_of_the_settings_ends_its_warning() -> None:
     assert warnings(after)[0]["id"] == warnings(before)[-1]["id"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("start", [datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 10, 4, tzinfo=UTC)])
 def test_fc_05_a_weekend_of_clock_changes_warns_no_more_than_an_ordinary_one(start: datetime) -> None:
     """A load by people's clocks whose peak of 80 stays below the limit of 100; the clocks change on day 21."""
