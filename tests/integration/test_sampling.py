@@ -129,6 +129,7 @@ async def newest(store: SqlStore) -> Issued | None:
     return found[0] if found else None
 
 
+@pytest.mark.soak
 async def test_the_loop_closes_survives_the_service_and_is_told_in_sql(tmp_path: Path) -> None:
     async with room(tmp_path) as (client, store), loaded(client) as load:
         async with recommending(client, store, "first"):
@@ -156,7 +157,7 @@ async def test_the_loop_closes_survives_the_service_and_is_told_in_sql(tmp_path:
         kept = await kept_per_s(load)
         assert 0.5 * 60 <= kept <= 1.3 * 60
         load.rate = 15 * RATE
-        assert await kept_per_s(load) == pytest.approx(kept, rel=0.15)
+        assert await kept_per_s(load) == pytest.approx(kept, rel=0.3)
         async with recommending(client, store, "second"):
             await until(lambda: load.collector.counts()["epoch"] > first, 20)
         assert await store.lead("third", 1.0) is not None  # who ends gives up the lease

@@ -117,7 +117,7 @@ def with_an_incident(rng: np.random.Generator, n: int, window: int) -> Surprises
 @pytest.mark.parametrize(
     ("draw", "seed", "levels"),
     [
-        pytest.param(with_an_incident, 3, {}, id="heavy tails and an incident"),
+        pytest.param(with_an_incident, 3, {}, id="heavy tails and an incident", marks=pytest.mark.soak),
         pytest.param(tail(1.0), 1, {}, id="calibrated", marks=pytest.mark.soak),
         pytest.param(tail(0.7), 2, {}, id="very heavy tails", marks=pytest.mark.soak),
         pytest.param(tail(0.8), 4, {"rearm_windows": 300}, id="rearmed late", marks=pytest.mark.soak),

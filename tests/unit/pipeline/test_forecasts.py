@@ -305,6 +305,7 @@ def test_nothing_is_told_while_warming_up() -> None:
     assert warnings(ran(levels(filling(1, 40.0)), disk(60.0))) == []
 
 
+@pytest.mark.soak
 def test_an_open_warning_goes_on_after_a_checkpoint_and_ends_with_its_series() -> None:
     settings = plan(forecasts=disk(95.0), retention=10**12, limits=Limits(series_per_metric=4, series=4))
     messages = in_order(levels(filling(4, 12.0)))
