@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench bench-quality bench-sampling lock clean
+.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality bench-sampling lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,22 +31,31 @@ check: $(DEV)
 	$(BIN)/codespell
 
 soak: $(DEV) ## The long tests: kills, broker restarts, quality floors (under 25 minutes)
-	$(BIN)/pytest -m soak $(ARGS)
+	$(BIN)/pytest -m soak $(SERVERS) $(ARGS)
+	$(BIN)/pytest -m soak $(SERVERS:%=--ignore=%) --numprocesses 2 $(ARGS)
+
+# Their tests kill and wait: one at a time. What only computes shares the cores.
+SERVERS := tests/e2e tests/integration tests/bench
 
 bench: $(DEV) ## Measure CPU, latency and memory against a naive service, end to end
 	$(BIN)/python -m tests.bench $(ARGS)
 
-# To add a package and leave the others as they are: make lock UPGRADE=
+bench-forecast: $(DEV) ## Forecast real loads; with ARGS="--refits 3" against refitted models too
+	@$(PIP) install --require-hashes -r requirements-forecast.lock
+	$(BIN)/python -m tests.forecast --plots forecast.png $(ARGS)
+
 bench-quality: $(DEV) ## Measure what is found, missed and wrongly alarmed, beside peers; plots in quality-report/
 	$(BIN)/python -m tests.quality $(ARGS)
 
 bench-sampling: $(RUNTIME) ## Compare ways of sampling at equal volume; tables, and a plot with ARGS="--plot errors.png"
 	$(BIN)/detector simulate sampling $(ARGS)
 
+# To add a package and leave the others as they are: make lock UPGRADE=
 lock: ## Lock the dependencies anew, with hashes and without an index address
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip --quiet install pip-tools
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
+	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra forecast-bench --output-file requirements-forecast.lock pyproject.toml
 	.venv-lock/bin/pip-compile $(LOCK_FLAGS) --extra bench --extra dev --extra notebooks --output-file requirements-dev.lock pyproject.toml
 
 UPGRADE := --upgrade

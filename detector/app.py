@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import socket
@@ -18,6 +19,7 @@ from nats.aio.client import Client
 
 from detector.adapters.formats.batches import decode
 from detector.adapters.formats.encoding import JSON, encode
+from detector.adapters.formats.labels import decode_labels
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.http.server import HttpServer, application
 from detector.adapters.nats.bus import NatsBus
@@ -31,17 +33,21 @@ from detector.config import Settings
 from detector.deployment import ENDPOINTS, backup_folder, broker_url, credentials, database_url, plan_of, process_name
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
+from detector.domain.forecast import HOUR, Limit, Selection
 from detector.domain.sharing import parse_partitions
 from detector.errors import BusError
 from detector.jobs.backup import backup
 from detector.jobs.budget import holding, show_levels
+from detector.jobs.forests import refit
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
+from detector.jobs.sampling import Recommender
 from detector.jobs.schedule import Job, Schedule
 from detector.jobs.worker import Worker
+from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
-from models import warm
+from models import KernelBank, ensemble, warm
 
 RECENT_ALERTS = 200
 RESTART_SECONDS = 30.0
@@ -138,9 +144,15 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         _background(stack, "relay", relay.run, service.dead)
         if plan.budgets:
             _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
+        if ration := settings.sampling.ration():
+            recommender = Recommender(store, client, owner, ration, publish=settings.sampling.control == "on")
+            _background(stack, "sampling", recommender.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
+        _background(stack, "memory", partial(_set_apart, worker), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
+        if plan.forecasts.signals or plan.forecasts.limits:
+            _background(stack, "forecasters", partial(asyncio.to_thread, warm_forecasts), service.dead)
         http = HttpServer(application(service.faults, metrics.registry), settings.http.host, settings.http.port)
         http.start()
         stack.push_async_callback(http.stop)
@@ -154,9 +166,12 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
     """List what is done at regular times."""
-    jobs = retention(store, settings.retention.alerts_days * DAY_SECONDS)
+    kept = settings.retention.alerts_days * DAY_SECONDS
+    jobs = retention(store, kept, settings.retention.forecasts_days * DAY_SECONDS)
     if budgets := settings.alerts.read_budgets():
         jobs.append(holding(store, bus, budgets))
+    if settings.ensemble.enabled:
+        jobs.append(refit(store, bus, PARTITIONS, settings.ensemble.refit_hours, kept))
     folder = backup_folder(settings)
     return jobs if folder is None else [*jobs, backup(store, folder, PARTITIONS)]
 
@@ -164,8 +179,22 @@ def jobs_of(settings: Settings, store: SqlStore, bus: NatsBus) -> list[Job]:
 def warm_up(plan: Plan) -> None:
     """Load the compiled kernels, or compile them, before the first message needs them."""
     warm()
+    if plan.ensembles:
+        ensemble.warm()
     body = encode(JSON, "", 0, 1.0, [{"metric": "value", "value": 0.0}])
     step(PartitionState(plan), decode([(Head(0, 0, "warm", "up"), JSON, body)]))
+
+
+def warm_forecasts() -> None:
+    """Load the compiled forecasters, or compile them in half a minute; the first is needed after five minutes."""
+    everything = Selection("*", "mean")
+    plan = Plan(
+        banks=[("*", KernelBank)],
+        labels=decode_labels,
+        forecasts=ForecastPlan([everything], [Limit(everything, True, 0.0, 0.9, HOUR)]),
+    )
+    bodies = (encode(JSON, "", start, 300.0, [{"metric": "value", "value": 0.0}]) for start in range(0, HOUR, 300_000))
+    step(PartitionState(plan), decode([(Head(i, HOUR, "warm", "up"), JSON, body) for i, body in enumerate(bodies)]))
 
 
 async def _finish(working: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -208,6 +237,20 @@ async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
         for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
             metrics.broker.labels(kind).set(getattr(counts, kind))
         await asyncio.sleep(1.0)
+
+
+async def _set_apart(worker: Worker) -> None:
+    """Keep what lives long out of full garbage collections: for 100,000 series each would stop everything for 400 ms.
+
+    What is set apart still goes when nothing refers to it; only cycles that are garbage just then stay, a few at each
+    of the times, which are as rare as the series grow.
+    """
+    known = 0
+    while True:
+        await asyncio.sleep(1.0)
+        if worker.instruments.series > 1.1 * known + 1000:
+            known = worker.instruments.series
+            gc.freeze()
 
 
 async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detector import __version__
-from detector.errors import DetectorError, SettingsError
+from detector.errors import DetectorError, SettingsError, UsageError
 from detector.simulate import simulate
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def main() -> None:
     """Run the command line; what a user can mend is one line on standard error."""
     try:
         app()
-    except SettingsError as error:
+    except (SettingsError, UsageError) as error:
         _end(error, WRONG_USE)
     except DetectorError as error:
         _end(error, FAILED)
@@ -148,6 +148,25 @@ def score(
         raise typer.Exit(ALERTS_FOUND)
 
 
+@app.command(epilog="Example: detector forecast --horizon 24 --coverage 0.9 --plot load.png load.csv")
+def forecast(
+    files: Files,
+    horizon: Annotated[str, typer.Option(metavar="N", help="Steps of the file ahead, up to seven seasons.")] = "24",
+    coverage: Annotated[str, typer.Option(metavar="SHARE", help="Of the values that the interval is to hold.")] = "0.9",
+    plot: Annotated[Path | None, typer.Option(help="Draw it too: a file that ends in .png, .svg or .pdf.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One object a line for each file.")] = False,
+    zone: Annotated[str | None, typer.Option(help="Whose clock the season follows, such as Europe/Berlin.")] = None,
+    time_column: TimeColumn = None,
+    value_column: ValueColumn = None,
+    file: Config = None,
+) -> None:
+    """Forecast files: what comes next, with an interval. A season has to be learned first: a day, or a week."""
+    from detector.client.forecasts import forecast_files
+
+    calendar = _load(file, more={"forecasts.zone": zone}).settings.forecasts.calendar()
+    forecast_files(files, horizon, coverage, calendar, plot, as_json, time_column, value_column)
+
+
 @app.command(epilog="Example: detector replay --out scored cpu.csv")
 def replay(
     files: Files,
@@ -208,6 +227,43 @@ def budget(file: Config = None, folder: Folder = None, database: DatabaseUrl = N
 
     found = asyncio.run(list_levels(_load(file, folder, None, database).settings))
     Console().print(table_of_levels(found) if found else "no levels yet: alerts.budget is not set, or just now")
+
+
+@app.command(epilog="Example: detector models | jq .signals")
+def models(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
+    """Print the model cards of the forests that watch the signals of a service together, a JSON object a line."""
+    from detector.queries import list_models
+
+    for card in asyncio.run(list_models(_load(file, folder, None, database).settings)):
+        typer.echo(json.dumps(card, ensure_ascii=False))
+
+
+@app.command(epilog="Example: detector recommendations --tenant acme --service checkout --history")
+def recommendations(
+    tenant: Annotated[str | None, typer.Option(help="Of this tenant only.")] = None,
+    service: Annotated[str | None, typer.Option(help="Of this service only.")] = None,
+    history: Annotated[bool, typer.Option("--history", help="Those before, too: two days.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="The newest as collectors read them, one a line.")] = False,
+    file: Config = None,
+    folder: Folder = None,
+    database: DatabaseUrl = None,
+) -> None:
+    """Show how much collectors are recommended to sample, why, what error to expect, and what they kept."""
+    from detector.adapters.formats.sampling import encode_recommendation
+    from detector.queries import list_recommendations
+
+    settings = _load(file, folder, None, database).settings
+    found = asyncio.run(list_recommendations(settings, tenant, service, history, limit))
+    if as_json:
+        for one in found:
+            typer.echo(encode_recommendation(one.recommendation).decode())
+        return
+    from rich.console import Console
+
+    from detector.adapters.terminal.sampling import table_of_recommendations
+
+    Console().print(table_of_recommendations(found) if found else "none yet: sampling.control is off, or just now on")
 
 
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")

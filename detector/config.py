@@ -15,20 +15,27 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from detector.adapters.nats.subjects import PARTITIONS
 from detector.domain.budget import MOST_BUDGETS, Budget, per_day
+from detector.domain.forecast import HOUR, Limit, Selection
 from detector.domain.sharing import parse_partitions, show_partitions
+from detector.domain.volume import Ration
 from detector.errors import SettingsError
 from detector.pipeline.budget import LOWEST
 from detector.pipeline.crowd import Limits
+from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.state import Levels
 from models import CAP, KernelBank, RiverBank
+from models.load import Calendar
+from models.load.contract import LEAST_COVERAGE, MOST_COVERAGE
 from models.river_drift import check_drift
 
 PREFIX = "DETECTOR_"
 _SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
 """The seed of an nkey, or a key in PEM."""
-_LEVELS, _LIMITS = Levels(), Limits()
+_LEVELS, _LIMITS, _FORECASTS = Levels(), Limits(), ForecastPlan()
 Surprise = Annotated[float, Field(gt=0, le=CAP)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
+Statistic = Literal["mean", "rate", "p50", "p99", "error_ratio", "ratio"]
+Figure = Annotated[float, Field(allow_inf_nan=False)]
 
 
 def _allowed(text: str) -> str:
@@ -125,16 +132,44 @@ class Alerts(Section):
 
 
 class WindowsSection(Section):
-    """Steps are not shorter than this; time stamps not older than the retention of the stream."""
+    """Steps are not shorter than this; time stamps not older than the retention of the stream.
+
+    Quantiles and error ratios of windows with fewer than `least_events` are not judged.
+    """
 
     min_step_seconds: Annotated[float, Field(ge=1, le=86_400)] = 10.0
     retention_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+    least_events: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+
+
+class SamplingSection(Section):
+    """Recommendations to collectors that sample: `off`, `shadow` (stored, not published) or `on`.
+
+    `budget` is what a tenant may keep, in events a second over all its services; `p_min` the least probability, which
+    only the caps of the budget go below.
+    """
+
+    control: Literal["off", "shadow", "on"] = "off"
+    budget: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    p_min: Annotated[float, Field(gt=0, le=1)] = 0.001
+    mode: Literal["strata", "rate"] = "strata"
+
+    @model_validator(mode="after")
+    def _enough(self) -> SamplingSection:
+        if self.control != "off" and self.budget is None:
+            raise ValueError("sampling.budget must be set (events a second of a tenant) where control is not off")
+        return self
+
+    def ration(self) -> Ration | None:
+        """Return what a tenant may keep; None where nothing is recommended."""
+        return None if self.control == "off" or self.budget is None else Ration(self.budget, self.p_min, self.mode)
 
 
 class Retention(Section):
-    """How long resolved alerts are kept."""
+    """How long resolved alerts and forecasts are kept."""
 
     alerts_days: Annotated[float, Field(ge=1, le=36_500)] = 90.0
+    forecasts_days: Annotated[float, Field(ge=1, le=36_500)] = 3.0
 
 
 class Backup(Section):
@@ -148,11 +183,77 @@ class Backup(Section):
         return folder.expanduser() if folder is not None else None
 
 
+class Ensemble(Section):
+    """Whether the signals of each service are watched together, and how often their forests are fitted anew."""
+
+    enabled: bool = False
+    refit_hours: Annotated[float, Field(gt=0, le=24 * 7)] = 24.0
+
+
+class ForecastLimit(Section):
+    """What the signals that fit must not pass: told once the forecast passes it within `lead_hours`."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=512)]
+    signal: Statistic = "mean"
+    above: Figure | None = None
+    below: Figure | None = None
+    probability: Annotated[float, Field(ge=0.51, le=0.999)] = 0.9
+    lead_hours: Annotated[float, Field(gt=0, le=24 * 7)] = 24.0
+
+    @model_validator(mode="after")
+    def _one_sided(self) -> ForecastLimit:
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"the limit of {self.metric!r} needs one of above and below")
+        return self
+
+    def read(self) -> Limit:
+        """Return what a partition is run with."""
+        value = self.below if self.above is None else self.above
+        return Limit(
+            where=Selection(self.metric, self.signal),
+            above=self.above is not None,
+            value=0.0 if value is None else value,
+            probability=self.probability,
+            lead=round(self.lead_hours * HOUR),
+        )
+
+
 class LimitsSection(Section):
-    """Series a partition holds, of one metric of one service and in all."""
+    """Series a partition holds, of one metric of one service and in all; and limits that forecasts must not pass.
+
+    `[[limits]]` is short for `[[limits.forecast]]`, which can stand beside the others.
+    """
 
     series_per_metric: Annotated[int, Field(ge=1)] = _LIMITS.series_per_metric
     series_per_partition: Annotated[int, Field(ge=1)] = _LIMITS.series
+    forecast: tuple[ForecastLimit, ...] = ()
+
+
+class ForecastSignal(Section):
+    """Signals to forecast: one statistic of the metrics that fit a shell-style pattern."""
+
+    metric: Annotated[str, Field(min_length=1, max_length=512)] = "*"
+    signal: Statistic = "rate"
+
+
+class Forecasts(Section):
+    """What is forecast beside signals with a limit, and whose clock and holidays seasons follow."""
+
+    signals: tuple[ForecastSignal, ...] = (ForecastSignal(),)
+    signals_per_partition: Annotated[int, Field(ge=1, le=10_000)] = _FORECASTS.most
+    coverage: Annotated[float, Field(ge=LEAST_COVERAGE, le=MOST_COVERAGE)] = _FORECASTS.coverage
+    zone: str = "UTC"
+    country: str = ""
+    region: str = ""
+
+    @model_validator(mode="after")
+    def _known(self) -> Forecasts:
+        self.calendar()
+        return self
+
+    def calendar(self) -> Calendar:
+        """Return the clock and the holidays."""
+        return Calendar(self.zone, self.country, self.region)
 
 
 class Model(Section):
@@ -224,8 +325,11 @@ class Settings(BaseSettings):
     alerts: Alerts = Alerts()
     windows: WindowsSection = WindowsSection()
     limits: LimitsSection = LimitsSection()
+    sampling: SamplingSection = SamplingSection()
     retention: Retention = Retention()
     backup: Backup = Backup()
+    forecasts: Forecasts = Forecasts()
+    ensemble: Ensemble = Ensemble()
     models: tuple[Model, ...] = ()
     ratios: tuple[RatioSection, ...] = ()
     drift: tuple[DriftSection, ...] = ()
@@ -292,8 +396,8 @@ def load(
     """
     environment = os.environ if environment is None else environment
     layers = [
-        (f"file {file}", _read(file)),
-        ("environment", _environment(environment)),
+        (f"file {file}", _spelt_out(_read(file))),
+        ("environment", _spelt_out(_environment(environment))),
         ("command line", _nest({k: v for k, v in (flags or {}).items() if v is not None})),
     ]
     merged: dict[str, Any] = {}
@@ -357,6 +461,12 @@ def _read(file: Path | None) -> dict[str, Any]:
         raise SettingsError(f"{file}: {error.strerror}; name a TOML file with --config") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file}: not TOML: {error}") from None
+
+
+def _spelt_out(layer: dict[str, Any]) -> dict[str, Any]:
+    """Read ``[[limits]]`` as ``[[limits.forecast]]``."""
+    limits = layer.get("limits")
+    return {**layer, "limits": {"forecast": limits}} if isinstance(limits, list) else layer
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Any]:

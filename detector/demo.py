@@ -64,6 +64,7 @@ async def demonstrate(seconds: float | None, folder: Path | None) -> None:
             "windows.min_step_seconds": STEP_SECONDS,
             "alerts.on": ON,
             "alerts.critical": CRITICAL,
+            "forecasts.signals": [],  # the first would come in a day
             "log.level": "error",
         }
         settings = load(None, flags).settings

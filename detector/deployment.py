@@ -15,11 +15,14 @@ from typing import Any
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.nats.credentials import Credentials
 from detector.config import Settings
+from detector.domain.forecast import Selection
 from detector.errors import BusError
 from detector.pipeline.crowd import Limits
+from detector.pipeline.ensembles import METRIC
+from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, Plan
-from models import DriftWatch, KernelBank, RiverBank, ScoringBank
+from models import DriftWatch, IsolationBank, KernelBank, RiverBank, ScoringBank
 
 ENDPOINTS = "endpoints.json"
 DATABASE = "detector.db"
@@ -29,7 +32,10 @@ BACKUP = "backup"
 def plan_of(settings: Settings) -> Plan:
     """Translate settings into what a partition is run with."""
     chosen = [(model.metric, _maker(model.model, model.parameters)) for model in settings.models]
-    relevant = settings.model_dump_json(include={"alerts", "windows", "models", "ratios"})
+    if settings.ensemble.enabled:
+        chosen.insert(0, (METRIC, IsolationBank))
+    decisive = {"alerts", "ensemble", "windows", "models", "ratios", "forecasts", "limits"}
+    relevant = settings.model_dump_json(include=decisive)
     return Plan(
         banks=[*chosen, ("*", KernelBank)],
         labels=decode_labels,
@@ -37,9 +43,19 @@ def plan_of(settings: Settings) -> Plan:
         limits=Limits(settings.limits.series_per_metric, settings.limits.series_per_partition),
         min_step=round(settings.windows.min_step_seconds * 1000),
         retention=round(settings.windows.retention_hours * 3_600_000),
+        least_events=settings.windows.least_events,
+        ensembles=settings.ensemble.enabled,
         ratios=[Ratio(**ratio.model_dump()) for ratio in settings.ratios],
         drift=[(table.metric, partial(DriftWatch, table.detector, table.parameters)) for table in settings.drift],
         budgets=settings.alerts.read_budgets(),
+        forecasts=ForecastPlan(
+            signals=[Selection(table.metric, table.signal) for table in settings.forecasts.signals],
+            limits=[table.read() for table in settings.limits.forecast],
+            most=settings.forecasts.signals_per_partition,
+            coverage=settings.forecasts.coverage,
+            calendar=settings.forecasts.calendar(),
+        ),
+        volumes=settings.sampling.ration() is not None,
         config_hash=hashlib.sha256(relevant.encode()).hexdigest()[:16],
     )
 

@@ -13,6 +13,14 @@ class FileError(DetectorError):
     """A file that can't be read or written as asked."""
 
 
+class EmptyFileError(FileError):
+    """A file that can be read and holds too few rows to tell anything."""
+
+
+class UsageError(DetectorError):
+    """An option of a command with a value that can't be."""
+
+
 class BusError(DetectorError):
     """The broker is out of reach, refuses us, or holds a stream that is not ours."""
 

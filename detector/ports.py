@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
+from detector.domain.forecast import Forecast
+from detector.domain.recommendation import Acknowledgement, Issued
+from detector.domain.volume import Course, ServiceVolume
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What one partition wants written in one transaction: alerts, outbox, tallies, and the position they stand for."""
+    """What one partition wants written in one transaction, and the position it stands for."""
 
     partition: int
     epoch: int
@@ -96,6 +99,8 @@ class Effects:
     alerts: tuple[Alert, ...] = ()
     outbox: tuple[Outgoing, ...] = ()
     tallies: tuple[Tally, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
+    volumes: tuple[ServiceVolume, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +204,43 @@ class Store(Protocol):
     async def fired(self, seconds: float) -> list[tuple[str, str, int]]:
         """Count the alerts of the last `seconds`, but for silence: (tenant, metric, how many)."""
 
+    async def save_forest(self, card: Mapping[str, Any], forest: bytes) -> None:
+        """Store a forest under the ``tenant``, ``service`` and ``version`` of its model card; one there stays."""
+
+    async def forest_cards(self) -> list[dict[str, Any]]:
+        """Model cards of the newest forest of each service, with ``fitted_at``."""
+
+    async def prune_forests(self, older_than: float) -> int:
+        """Delete forests fitted more than `older_than` seconds ago, but the newest of each; returns how many went."""
+
+    async def volumes(self, within: float) -> list[ServiceVolume]:
+        """Read what the series of each service come to, as partitions have told within so many seconds."""
+
+    async def lead(self, owner: str, ttl: float) -> int | None:
+        """Be the one that recommends, for `ttl` seconds; returns the epoch, None where another one is.
+
+        An epoch is the database's time in milliseconds at which its lease was taken, and more than any before.
+        """
+
+    async def resign(self, owner: str) -> None:
+        """Recommend no more, so that nobody need wait for the lease to end."""
+
+    async def courses(self) -> dict[str, Course]:
+        """Read, by tenant, what goes on from one recommendation to the next."""
+
+    async def save_recommendations(
+        self, owner: str, epoch: int, tenant: str, course: Course, issued: Sequence[Issued]
+    ) -> None:
+        """Store them, while the lease is ours; of those before the entries go, and after two days all."""
+
+    async def acknowledge(self, answers: Sequence[Acknowledgement]) -> None:
+        """Add to stored recommendations what instances made of them."""
+
+    async def recommendations(
+        self, *, tenant: str | None = None, service: str | None = None, history: bool = False, limit: int = 1000
+    ) -> list[Issued]:
+        """Read the newest recommendation of each service, or with `history` also those before, the newest first."""
+
     async def alerts(
         self,
         *,
@@ -208,6 +250,14 @@ class Store(Protocol):
         since: int | None = None,
     ) -> list[Alert]:
         """Newest revision of each alert, the latest start first; `since` is Unix milliseconds."""
+
+    async def forecasts(
+        self, *, tenant: str | None = None, metric: str | None = None, limit: int = 100, since: int | None = None
+    ) -> list[Forecast]:
+        """Forecasts, the latest first; `since` is Unix milliseconds."""
+
+    async def prune_forecasts(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` forecasts issued over `older_than` seconds ago; returns how many went."""
 
     async def close(self) -> None:
         """Wait for what is being written and let go."""

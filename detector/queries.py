@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
@@ -13,6 +14,7 @@ from detector.config import Settings
 from detector.deployment import DATABASE, backup_folder, database_url, process_name
 from detector.domain.alert import Alert
 from detector.domain.budget import Stored
+from detector.domain.recommendation import Issued
 from detector.errors import SettingsError, StoreError
 from detector.jobs.backup import restore_checkpoints
 
@@ -50,6 +52,32 @@ async def list_levels(settings: Settings) -> list[Stored]:
     """
     async with _reading(settings) as store:
         return await store.levels()
+
+
+async def list_models(settings: Settings) -> list[dict[str, Any]]:
+    """Read the model cards of the newest forests from the database.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.forest_cards()
+
+
+async def list_recommendations(
+    settings: Settings, tenant: str | None, service: str | None, history: bool, limit: int
+) -> list[Issued]:
+    """Read from the database what is recommended to collectors, and what they answered.
+
+    Raises
+    ------
+    StoreError
+        Where there is no database yet, or none that can be read.
+    """
+    async with _reading(settings) as store:
+        return await store.recommendations(tenant=tenant, service=service, history=history, limit=limit)
 
 
 async def restore(settings: Settings, folder: Path | None) -> dict[int, int]:

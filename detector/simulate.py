@@ -131,7 +131,7 @@ def sampling(
 
 
 def _draw(path: Path, results: Results) -> None:
-    from detector.adapters.files.plots import draw_errors
+    from detector.adapters.files.error_plot import draw_errors
     from detector.simulation.report import FIGURES, points
 
     draw_errors(path, FIGURES, points(results))

@@ -2,6 +2,7 @@
 
 from models.bank import KernelBank, ScoringBank, warm
 from models.calibration import CAP, GRACE
+from models.isolation_bank import IsolationBank
 from models.kernel import FLOOR, N_TERMS, REASONS, SCORE, VIEWS
 from models.novelty import Explanation, NoveltyDetector
 from models.river_bank import RiverBank, river_detectors, river_forecasters
@@ -17,6 +18,7 @@ __all__ = [
     "VIEWS",
     "DriftWatch",
     "Explanation",
+    "IsolationBank",
     "KernelBank",
     "NoveltyDetector",
     "RiverBank",

@@ -19,7 +19,12 @@ __all__ = ["cache_folder", "jit", "source_key"]
 F = TypeVar("F", bound=Callable[..., object])
 
 _HERE = Path(__file__).resolve().parent
-_COMPILED_TOGETHER = (_HERE, _HERE.parent / "detector" / "pipeline", _HERE.parent / "detector" / "domain")
+_COMPILED_TOGETHER = (
+    _HERE,
+    _HERE / "load",
+    _HERE.parent / "detector" / "pipeline",
+    _HERE.parent / "detector" / "domain",
+)
 
 
 def source_key(folders: Iterable[Path] = _COMPILED_TOGETHER) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from detector.app import warm_up
+from detector.app import warm_forecasts, warm_up
 from tests.postgres import Postgres
 from tests.synth import plan
 
@@ -19,6 +19,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile once what each of the processes that share the tests would compile for itself."""
     if session.config.getoption("numprocesses", None) and not hasattr(session.config, "workerinput"):
         warm_up(plan())
+        warm_forecasts()
 
 
 @pytest.fixture(scope="session")

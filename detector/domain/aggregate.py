@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from detector.domain.arrays import Floats, Integers
-from detector.domain.budget import Notice
 from detector.domain.distribution import Distributions
 
 
@@ -21,6 +21,7 @@ class Kind(IntEnum):
     CUMULATIVE = 2
     HISTOGRAM = 3
     RATIO = 4  # of two series; never sent
+    ISOLATION = 5  # of the signals of a service; never sent
 
 
 class Result(IntEnum):
@@ -49,6 +50,14 @@ class Refusal:
     detail: str
 
 
+class Told(Protocol):
+    """What a tick can bring to its partition besides the time; a higher version is newer."""
+
+    @property
+    def version(self) -> int:
+        """Grows with each that is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """One message without its aggregates, or a tick.
@@ -65,8 +74,8 @@ class Head:
         Start of its window, Unix milliseconds UTC, and the window's length in milliseconds.
     refused : tuple of Refusal
         What was left out while decoding.
-    notice : Notice or None
-        Levels of the alert budget, which a tick can carry.
+    told : Told or None
+        What a tick brought: levels of the alert budget, or the forest of a service.
     """
 
     position: int
@@ -77,7 +86,7 @@ class Head:
     start: int = 0
     window: int = 0
     refused: tuple[Refusal, ...] = ()
-    notice: Notice | None = None
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from detector.domain.series import Signal
-
-NAMESPACE = uuid.UUID("6f1a9c3e-2d0b-5a7e-9c41-5d7be1f0a8d2")
+from detector.domain.series import NAMESPACE, Signal
 
 
 class State(StrEnum):
@@ -85,10 +84,29 @@ class Alert:
         what = f"{self.signal} of {self.signal.series.service}"
         if self.reason == "missing":
             return f"{what} has gone silent"
+        if self.reason == "forecast_breach":
+            return f"{what} {self.breach}"
         end = "; this is its new level" if self.evidence.get("accepted") else ""
         return (
             f"{what}: {self.reason.replace('_', ' ')}, {self.observed:.6g}{unit} where "
             f"{self.lower:.6g} to {self.upper:.6g} was expected{end}"
+        )
+
+    @property
+    def breach(self) -> str:
+        """What a forecast says of a limit, for alerts with reason ``forecast_breach``."""
+        limit, unit = self.evidence["limit"], f" {self.signal.unit}" if self.signal.unit else ""
+        side = "above" if "above" in limit else "below"
+        passed = bool(self.evidence["passed"])
+        if self.state is State.RESOLVED:
+            end = "is back within its limit" if passed else "is no longer forecast to pass its limit"
+            return f"{end}, {side} {limit[side]:.6g}{unit}: {self.observed:.6g}{unit}"
+        if passed:
+            return f"has passed its limit, {side} {limit[side]:.6g}{unit}: {self.observed:.6g}{unit}"
+        moment = datetime.fromtimestamp(self.evidence["breach_at"] / 1000, UTC)
+        return (
+            f"is forecast to be {side} {limit[side]:.6g}{unit} at {moment:%Y-%m-%d %H:%M} UTC with "
+            f"{100 * limit['probability']:.3g} % probability; it is {self.observed:.6g}{unit} now"
         )
 
 

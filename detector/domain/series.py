@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from functools import cached_property
 from detector.errors import Undecodable
 
 RESERVED_LABELS = ("tenant", "service")
+NAMESPACE = uuid.UUID("6f1a9c3e-2d0b-5a7e-9c41-5d7be1f0a8d2")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class Signal:
 
     def __str__(self) -> str:
         return f"{self.statistic} of {self.series}"
+
+    @property
+    def id(self) -> str:
+        """Short name for ever (UUID version 5, RFC 9562)."""
+        return str(uuid.uuid5(NAMESPACE, f"{self.series.key}|{self.statistic}"))
 
 
 def canonical_labels(labels: Mapping[str, object]) -> tuple[tuple[str, str], ...]:

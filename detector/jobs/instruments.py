@@ -12,6 +12,7 @@ import structlog
 from detector.adapters.http.metrics import Metrics
 from detector.domain.aggregate import RESULT_NAMES
 from detector.jobs.partition import Partition
+from detector.jobs.realised import Realised
 from detector.pipeline.drift import Drift
 from models import RiverBank
 
@@ -37,9 +38,10 @@ class Instruments:
         self.series = self.signals = 0
         self._metrics = metrics
         self._shown: set[int] = set()
-        self._refusals_said: Counter[str] = Counter()
+        self._refusals_said: dict[int, dict[str, int]] = {}
         self._refusals_due = 0.0
         self._restarts_said: Counter[str] = Counter()
+        self._realised = Realised(metrics)
 
     def show(self, held: Iterable[Partition], now: float) -> None:
         """Show the partitions held at monotonic time `now`, and forget what was shown of others."""
@@ -56,8 +58,6 @@ class Instruments:
         numbers = {p.number for p in held}
         for number in self._shown - numbers:
             m.forget_partition(number)
-        if numbers != self._shown:
-            self._refusals_said = totals  # what came and went with partitions is no news
         self._shown = numbers
         self.totals = totals
         self.series = sum(len(p.state.directory) for p in held)
@@ -67,23 +67,27 @@ class Instruments:
         for name, count in totals.items():
             if name.startswith("malformed:"):
                 m.refused.labels(name.partition(":")[2]).set(count)
-        self._say_refused(totals, now)
+        self._say_refused(held, now)
         self._show_restarts(held)
+        self._realised.show(held, now)
         m.windows.set(totals["learned"])
         m.series.set(self.series)
         m.signals.set(self.signals)
         m.owned.set(len(held))
 
-    def _say_refused(self, totals: Counter[str], now: float) -> None:
-        """Log what is refused, by reason, once a minute at most."""
-        if now < self._refusals_due or totals == self._refusals_said:
+    def _say_refused(self, held: list[Partition], now: float) -> None:
+        """Log what is refused, by reason, once a minute at most; what came with a partition is no news."""
+        if now < self._refusals_due:
             return
-        kinds = ("late", "evicted", *(name for name in totals if name.startswith("malformed:")))
-        grown = {name: totals[name] - self._refusals_said[name] for name in kinds}
-        if any(grown.values()):
-            _log.warning("aggregates refused", **{name: count for name, count in grown.items() if count > 0})
+        counts, grown = {p.number: dict(p.state.counts) for p in held}, Counter[str]()
+        for p in held:
+            grown.update(counts[p.number])
+            grown.subtract(self._refusals_said.get(p.number, p.counts_before))
+        refused = {name: n for name, n in grown.items() if n > 0 and name.startswith(("late", "evicted", "malformed:"))}
+        if refused:
+            _log.warning("aggregates refused", **refused)
             self._refusals_due = now + SAY_REFUSALS_SECONDS
-        self._refusals_said = totals
+        self._refusals_said = counts
 
     def _show_restarts(self, held: list[Partition]) -> None:
         """Show how often models were started again, and log it where there are more than before."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from detector.adapters.formats import batches, checkpoints, outgoing
-from detector.adapters.formats.levels import decode_levels
 from detector.adapters.nats import subjects
 from detector.adapters.nats.reader import PartitionReader
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.domain.alert import Alert
 from detector.domain.budget import Tally
+from detector.domain.forecast import Forecast
 from detector.domain.series import Signal
+from detector.domain.volume import ServiceVolume
 from detector.errors import Undecodable
 from detector.jobs.quarantine import Quarantine
 from detector.pipeline.assess import MARKS
@@ -23,12 +24,15 @@ from detector.pipeline.drift import Drift
 from detector.pipeline.state import PartitionState
 from detector.pipeline.step import Outcome, step
 from detector.pipeline.tally import tallied
+from detector.pipeline.volumes import Volumes
 from detector.ports import Effects, Lease, Message, Outgoing
 from models import REASONS
 
 MOST_SCORES = 1000
 TALLY_SECONDS = 60.0
 """Between two writes of what was counted for the alert budget."""
+VOLUME_SECONDS = 15.0
+"""Between two writes of what series come to."""
 
 
 @dataclass
@@ -46,6 +50,9 @@ class Applied:
     drifts : list of Drift
     tallies : list of Tally
         Once a minute, where there is an alert budget.
+    forecasts : list of Forecast
+    volumes : list of ServiceVolume
+        Several times a minute, where sampling is recommended.
     """
 
     alerts: list[Alert] = field(default_factory=list)
@@ -54,10 +61,12 @@ class Applied:
     skews: dict[tuple[str, str], float] = field(default_factory=dict)
     drifts: list[Drift] = field(default_factory=list)
     tallies: list[Tally] = field(default_factory=list)
+    forecasts: list[Forecast] = field(default_factory=list)
+    volumes: list[ServiceVolume] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether it has to be written now, and not just its position in a while."""
-        return bool(self.alerts or self.outbox or self.tallies)
+        return bool(self.alerts or self.outbox or self.tallies or self.volumes)
 
 
 class Partition:
@@ -78,12 +87,14 @@ class Partition:
         `effects_seq`: effects up to here are in the database.
     saved : int
         `checkpoint_seq`.
-    checkpoint_due, heard, tally_due : float
-        Monotonic seconds: when to save next, when the last message came, when to write tallies next.
+    checkpoint_due, heard, tally_due, volume_due : float
+        Monotonic seconds: when to save next, when the last message came, when to write tallies and volumes next.
     ticked : float
         Monotonic seconds of the first tick that has not come back, 0 for none.
     copied : bool
         Whether the state is being copied, so that no message may be applied.
+    counts_before : dict
+        The counts of its state when it was loaded here.
     begun : bool
         Whether a message was applied here that no owner before has committed.
     """
@@ -98,9 +109,11 @@ class Partition:
         self.saved = lease.checkpoint_seq
         self.checkpoint_due = 0.0
         self.heard = 0.0
-        self.tally_due = 0.0
+        self.tally_due = self.volume_due = 0.0
+        self.volumes = Volumes() if state.plan.volumes else None
         self.ticked = 0.0
         self.copied = False
+        self.counts_before = dict(state.counts)
         self.begun = False
 
     @property
@@ -155,6 +168,8 @@ class Partition:
             if decision.position > self.committed:
                 applied.alerts.append(decision.alert)
                 applied.outbox.append(_alert_message(decision.alert))
+        applied.forecasts = [forecast for forecast in outcome.forecasts if forecast.position > self.committed]
+        applied.outbox.extend(map(_forecast_message, applied.forecasts))
         for head, refusals in outcome.refused:
             if head.tenant and head.position > self.committed:  # a tick is nobody's letter
                 applied.outbox.append(self._dead_letter(by_position[head.position], head, refusals))
@@ -166,6 +181,11 @@ class Partition:
         if self.state.plan.budgets and time.monotonic() >= self.tally_due:
             self.tally_due = time.monotonic() + TALLY_SECONDS
             applied.tallies = tallied(self.state, self.number)
+        if self.volumes is not None:
+            self.volumes.learn(outcome.scored)
+            if time.monotonic() >= self.volume_due:
+                self.volume_due = time.monotonic() + VOLUME_SECONDS
+                applied.volumes = self.volumes.told(self.state)
         return applied
 
     def effects(self, applied: Applied) -> Effects:
@@ -178,6 +198,8 @@ class Partition:
             alerts=tuple(applied.alerts),
             outbox=tuple(applied.outbox),
             tallies=tuple(applied.tallies),
+            forecasts=tuple(applied.forecasts),
+            volumes=tuple(applied.volumes),
         )
 
     def checkpoint(self) -> tuple[int, checkpoints.Captured]:
@@ -191,7 +213,7 @@ class Partition:
 
 def _head(message: Message) -> Head:
     if message.subject.startswith("tick."):
-        return _tick(message)
+        return Head(message.sequence, message.time)
     try:
         _, tenant, service = subjects.parse_part(message.subject)
     except Undecodable as error:
@@ -200,19 +222,14 @@ def _head(message: Message) -> Head:
     return Head(message.sequence, message.time, tenant, service)
 
 
-def _tick(message: Message) -> Head:
-    """Read a tick, which may carry levels; anything else in it is refused and counted, and time passes all the same."""
-    if not message.body:
-        return Head(message.sequence, message.time)
-    try:
-        return Head(message.sequence, message.time, notice=decode_levels(message.body))
-    except Undecodable as error:
-        return Head(message.sequence, message.time, refused=(Refusal(None, error.reason, error.detail),))
-
-
 def _alert_message(alert: Alert) -> Outgoing:
     series = alert.signal.series
     return outgoing.alert_message(alert, subjects.alerts(series.tenant, series.service, alert.fired_severity.value))
+
+
+def _forecast_message(forecast: Forecast) -> Outgoing:
+    series = forecast.signal.series
+    return outgoing.forecast_message(forecast, subjects.forecasts(series.tenant, series.service))
 
 
 def _scores(state: PartitionState, outcome: Outcome, arrivals: Arrivals, after: int) -> list[tuple[str, bytes]]:

@@ -41,13 +41,22 @@ class Relay:
         self._bus = bus
         self._owner = owner
         self._wake = asyncio.Event()
+        self._marking: asyncio.Task[None] | None = None
+        self._published: set[str] = set()
 
     def wake(self) -> None:
         """Say that there may be something to publish."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish until cancelled; what is published is marked while more is."""
+        try:
+            await self._publish_for_ever()
+        finally:
+            if self._marking is not None:
+                await asyncio.gather(self._marking, return_exceptions=True)
+
+    async def _publish_for_ever(self) -> None:
         shortest, longest = RETRY_SECONDS
         pause = shortest
         while True:
@@ -55,6 +64,8 @@ class Relay:
             try:
                 while await self._publish_some():
                     pause = shortest
+                if self._marking is not None and self._marking.done():
+                    await self._marked()
                 self.trouble = None
                 timeout = 1.0
             except (BusError, StoreError) as error:
@@ -68,11 +79,12 @@ class Relay:
                 continue
 
     async def _publish_some(self) -> bool:
-        messages = await self._store.unpublished(BATCH, self._owner)
+        waiting = await self._store.unpublished(BATCH + len(self._published), self._owner)
+        messages = [message for message in waiting if message.id not in self._published]
+        full = len(messages) >= BATCH
+        self.depth = await self._store.outbox_depth(self._owner) if full else len(messages)
         if not messages:
-            self.depth = 0
             return False
-        self.depth = await self._store.outbox_depth(self._owner)
         verdicts = await self._publish_trimmed(messages, await self._bus.publish_many(messages))
         done = []
         for message, verdict in zip(messages, verdicts, strict=True):
@@ -81,11 +93,22 @@ class Relay:
             if not isinstance(verdict, BusError) or isinstance(verdict, RefusedError):
                 done.append(message.id)
         if done:
-            await self._store.mark_published(done)
+            await self._marked()
+            self._published = set(done)
+            self._marking = asyncio.create_task(self._store.mark_published(done), name="marking what is published")
             self.depth -= len(done)
         if len(done) < len(messages):
             raise next(v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError))
         return True
+
+    async def _marked(self) -> None:
+        """Wait until what was published last is marked; where that fails it is published again, which is no harm."""
+        marking, self._marking = self._marking, None
+        try:
+            if marking is not None:
+                await marking
+        finally:
+            self._published = set()
 
     async def _publish_trimmed(
         self, messages: list[Outgoing], verdicts: list[bool | BusError]

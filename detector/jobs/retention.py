@@ -16,11 +16,12 @@ BREAK_SECONDS = 0.05
 """After each batch: SQLite's lock is not handed on in turn, whoever waits for it needs a moment in which it is free."""
 
 
-def retention(store: Store, alerts_seconds: float) -> list[Job]:
-    """Make the jobs that keep the database from growing; alerts are kept for `alerts_seconds`."""
+def retention(store: Store, alerts_seconds: float, forecasts_seconds: float) -> list[Job]:
+    """Make the jobs that keep the database from growing; alerts and forecasts are kept for so long."""
     return [
         Job("prune_outbox", 600.0, partial(prune_outbox, store)),
         Job("keep_alerts", 3600.0, partial(keep_alerts, store, alerts_seconds)),
+        Job("prune_forecasts", 3600.0, partial(prune_forecasts, store, forecasts_seconds)),
         Job("prune_runs", 3600.0, partial(prune_runs, store)),
     ]
 
@@ -34,6 +35,11 @@ async def keep_alerts(store: Store, older_than: float) -> str:
     """Make room for the days to come, and delete resolved alerts of over `older_than` seconds ago."""
     await store.make_room()
     return f"{await _in_batches(store.prune_alerts, older_than)} alerts deleted"
+
+
+async def prune_forecasts(store: Store, older_than: float) -> str:
+    """Delete forecasts issued over `older_than` seconds ago."""
+    return f"{await _in_batches(store.prune_forecasts, older_than)} forecasts deleted"
 
 
 async def prune_runs(store: Store) -> str:

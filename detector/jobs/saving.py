@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -25,12 +25,15 @@ class Saver:
     store : Store
     owner : str
     ownership : Ownership
+    written : callable
+        Coroutine function that waits for the effects under way, and raises where they could not be written.
     """
 
-    def __init__(self, store: Store, owner: str, ownership: Ownership) -> None:
+    def __init__(self, store: Store, owner: str, ownership: Ownership, written: Callable[[], Awaitable[None]]) -> None:
         self._store = store
         self._owner = owner
         self._ownership = ownership
+        self._written = written
         self._under_way: asyncio.Task[None] | None = None
 
     async def begin(self, partitions: Sequence[Partition], now: float) -> None:
@@ -80,6 +83,7 @@ class Saver:
         """Write position and state of a partition, behind the effects they stand on, unless that is saved."""
         partition.copied = True
         try:
+            await self._written()
             if partition.state.position <= partition.saved:
                 return
             position, captured = await asyncio.to_thread(partition.checkpoint)

@@ -24,7 +24,7 @@ from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned
 from detector.jobs.saving import Saver
 from detector.pipeline.state import Plan
-from detector.ports import Message, Store
+from detector.ports import Effects, Message, Store
 
 MOST_MESSAGES = 500
 """Messages of one partition in one turn."""
@@ -88,8 +88,10 @@ class Worker:
         self._position_due = 0.0
         self._renewed = 0.0
         self._turned = time.monotonic()
-        self._unwritten: list[int] = []
-        self._saver = Saver(store, owner, self.ownership)
+        self._taken: list[int] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._being_written: list[int] = []
+        self._saver = Saver(store, owner, self.ownership, self._written)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then commit, save and release. Whatever goes wrong is survived.
@@ -108,11 +110,16 @@ class Worker:
                     self._turned = time.monotonic()
                 except Exception as error:  # whatever it is: what may be half done is dropped and done again
                     await self._recover(error)
+            try:
+                await self._written()
+            except Exception as error:
+                await self._recover(error)
             await self._saver.save_all()
         finally:
-            renewing.cancel()
-            stopping.cancel()
-            await asyncio.gather(renewing, stopping, return_exceptions=True)
+            ending = [task for task in (renewing, stopping, self._writing) if task is not None]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
             await self._saver.abandon()
             with contextlib.suppress(StoreError):  # then the leases run out
                 await self.ownership.release()
@@ -161,23 +168,39 @@ class Worker:
             await asyncio.sleep(pause)
 
     async def _turn(self) -> bool:
-        """Apply what has arrived everywhere in one step and one transaction; returns whether there was any."""
+        """Apply what has arrived everywhere in one step; returns whether there was any.
+
+        Its effects are written in one transaction while the next turn applies what arrives meanwhile; the turn after
+        waits for it, so that one transaction is under way at most, and in order.
+        """
         partitions = list(self.ownership.held.values())
         taken = [(partition, messages) for partition in partitions if (messages := partition.take(MOST_MESSAGES))]
         now = time.monotonic()
-        self._unwritten = [partition.number for partition, _ in taken]
+        self._taken = [partition.number for partition, _ in taken]
         if taken:
             started = time.perf_counter()
             applied = await self._in_thread(_apply_all, taken)
             self.metrics.step_seconds.observe(time.perf_counter() - started)
-            await self._commit(list(zip((p for p, _ in taken), applied, strict=True)), now)
-            self._unwritten = []
+            await self._written()
             for partition, _ in taken:
                 partition.heard, partition.ticked = now, 0.0
-            self._say_begun([partition for partition, _ in taken])
+            work = list(zip((p for p, _ in taken), applied, strict=True))
+            commit = self._commit(work, self._effects(work, now))
+            self._being_written, self._taken = self._taken, []
+            self._writing = asyncio.create_task(commit, name="writing effects")
+        else:
+            await self._written()
         await self._tick(partitions, now)
         await self._saver.begin(partitions, now)
         return await self._saver.hand_over_one() or bool(taken)
+
+    async def _written(self) -> None:
+        """Wait for the transaction under way, if there is one; raises what it has failed with."""
+        writing = self._writing
+        if writing is not None:
+            await asyncio.shield(writing)
+            if self._writing is writing:
+                self._writing, self._being_written = None, []
 
     def _say_begun(self, partitions: list[Partition]) -> None:
         """Log which partitions go on here from now on: the end of a takeover."""
@@ -187,17 +210,20 @@ class Worker:
         if begun:
             _log.info("partitions go on here", partitions=show_partitions(p.number for p in begun))
 
-    async def _commit(self, work: list[tuple[Partition, Applied]], now: float) -> None:
-        """Write effects at once where there are any, positions alone once a second."""
-        deciding = [(p, a) for p, a in work if a]
-        chosen = deciding
+    def _effects(self, work: list[tuple[Partition, Applied]], now: float) -> list[tuple[Partition, Effects]]:
+        """Return effects where there are any, and once a second the positions of the other partitions."""
+        chosen = {p: a for p, a in work if a}
         if now >= self._position_due:
             behind = [p for p in self.ownership.held.values() if p.state.position > p.committed]
-            idle = [(p, Applied()) for p in behind if all(p is not d for d, _ in deciding)]
-            chosen = [*deciding, *idle]
+            chosen |= {p: Applied() for p in behind if p not in chosen}
             self._position_due = now + SAVE_POSITION_SECONDS
-        lost = {partition for partition, _ in chosen} - await self._write(chosen)
-        deciding = [(p, a) for p, a in deciding if p not in lost]
+        return [(partition, partition.effects(applied)) for partition, applied in chosen.items()]
+
+    async def _commit(self, work: list[tuple[Partition, Applied]], effects: list[tuple[Partition, Effects]]) -> None:
+        """Write effects, and tell of what was written."""
+        lost = {partition for partition, _ in effects} - await self._write(effects)
+        self._say_begun([partition for partition, _ in work if partition not in lost])
+        alerts = [alert for partition, applied in work if partition not in lost for alert in applied.alerts]
         for partition, applied in work:
             if partition in lost:
                 continue
@@ -207,29 +233,28 @@ class Worker:
                 self.metrics.show_skew(tenant, service, seconds)
             self.instruments.count_drifts(applied.drifts)
             await self._show_scores(applied)
-        if deciding:
-            self._committed([alert for _, applied in deciding for alert in applied.alerts])
+        if any(applied for partition, applied in work if partition not in lost):
+            self._committed(alerts)
 
-    async def _write(self, work: list[tuple[Partition, Applied]]) -> set[Partition]:
+    async def _write(self, work: list[tuple[Partition, Effects]]) -> set[Partition]:
         """Write effects in one transaction, without those of partitions lost meanwhile; returns whose were written.
 
         A commit that is fenced has written nothing, so that what is still ours can be written again as it is.
         """
         while work:
-            effects = [partition.effects(applied) for partition, applied in work]
             try:
                 with self.metrics.commit_seconds.time():
-                    await self._store.commit(self._owner, effects)
+                    await self._store.commit(self._owner, [effect for _, effect in work])
             except Fenced as error:
                 await self.ownership.drop_lost()
-                ours = [(p, a) for p, a in work if self.ownership.held.get(p.number) is p]
+                ours = [(p, e) for p, e in work if self.ownership.held.get(p.number) is p]
                 if len(ours) == len(work):
                     raise
                 self.metrics.reloads.labels("fenced").inc()
                 _log.warning("effects of lost partitions dropped", reason=str(error))
                 work = ours
             else:
-                for (partition, _), effect in zip(work, effects, strict=True):
+                for partition, effect in work:
                     partition.committed = effect.effects_seq
                 break
         return {partition for partition, _ in work}
@@ -270,6 +295,9 @@ class Worker:
     async def _recover(self, error: Exception) -> None:
         """Drop what may not have been written; it is read again from the last checkpoint."""
         await self._saver.abandon()
+        if self._writing is not None:
+            await asyncio.gather(self._writing, return_exceptions=True)
+            self._writing = None
         self.metrics.reloads.labels(type(error).__name__.lower()).inc()
         _log.error("work dropped and done again", reason=str(error), exc_info=not isinstance(error, DetectorError))
         if isinstance(error, Poisoned):
@@ -277,10 +305,11 @@ class Worker:
         else:
             self.trouble = str(error) or type(error).__name__
         if isinstance(error, (Poisoned, StoreError)):  # the others stand where the database and they agree
-            await asyncio.gather(*(self.ownership.drop(number) for number in self._unwritten))
+            unwritten = {*self._taken, *self._being_written}
+            await asyncio.gather(*(self.ownership.drop(number) for number in unwritten))
         else:
             await self.ownership.drop_all()
-        self._unwritten.clear()
+        self._taken, self._being_written = [], []
         if isinstance(error, Fenced):
             with contextlib.suppress(StoreError):  # then the next look at the leases finds out
                 await self.ownership.drop_lost()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from detector.domain.aggregate import Kind
 from detector.pipeline.state import RECENT, PartitionState
 from detector.pipeline.tables import Table, grown
 from models import SCORE
@@ -29,6 +32,8 @@ class Scored:
         State of the model before it saw a window whose surprise could open an alert, by place in the arrays.
     mark : uint8[n]
         Index into `MARKS`: what the window was to an alert; `decide` writes it.
+    context : mapping
+        By place in the arrays, what more belongs into the evidence.
     """
 
     signal: np.ndarray
@@ -38,6 +43,7 @@ class Scored:
     score: np.ndarray
     before: dict[int, bytes]
     mark: np.ndarray
+    context: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.signal)
@@ -117,11 +123,15 @@ def _equip(state: PartitionState) -> None:
         index = state.bank_for(named.metric)
         state.bank_of.extend([0] * (signal + 1 - len(state.bank_of)))
         state.bank_of[signal] = index
-        step = int(directory.series[series]["step"])
+        row = directory.series[series]
+        step = int(row["step"])
         state.banks[index].add(signal, step)
         state.watches.pop(signal, None)
         state.enlist(signal, named)
         state.recent = grown(state.recent, signal + 1)
         state.recent[signal] = np.zeros((), RECENT)
         state.recent["step"][signal] = step
+        state.foresee(signal, series)
+        if state.ensembles is not None and row["kind"] != Kind.ISOLATION:
+            state.ensembles.watch(signal, int(row["service"]), step)
     directory.signals.fresh.clear()

@@ -70,12 +70,14 @@ def close(
         state.last_value = begin + state.step
         state.told_missing = False
         if state.kind == GAUGE:
-            m = _emit(closed, m, s, h, begin, MEAN, state.total[slot] / state.count[slot], 0.0)
+            m = _emit(closed, m, s, h, begin, MEAN, state.total[slot] / state.count[slot], 0.0, 0.0)
         else:  # a source that restarted is taken to have gone on like the others
             rate = state.total[slot] * state.sources[slot] / (state.covered[slot] / 1000.0)
-            m = _emit(closed, m, s, h, begin, RATE, rate, 0.0)
+            m = _emit(closed, m, s, h, begin, RATE, rate, 0.0, 0.0)
             if state.spread[slot] >= 0:
-                m = _emit_spread(closed, m, s, h, begin, Spreads(sketches, spreads, free), state.spread[slot])
+                m = _emit_spread(
+                    closed, m, s, h, begin, Spreads(sketches, spreads, free), state.spread[slot], state.total[slot]
+                )
     if state.spread[slot] >= 0:
         give_back(Spreads(sketches, spreads, free), state.spread[slot])
     state.closed_until = begin + state.step
@@ -94,25 +96,28 @@ def close(
 
 
 @jit
-def _emit_spread(closed: Table, m: int, s: int, h: int, begin: int, pool: Spreads, row: int) -> int:
+def _emit_spread(closed: Table, m: int, s: int, h: int, begin: int, pool: Spreads, row: int, events: float) -> int:
     for statistic, q in ((P50, 0.5), (P99, 0.99)):
         value, variance = quantile_of(pool, row, q)
         if not np.isnan(value):
-            m = _emit(closed, m, s, h, begin, statistic, value, variance)
+            m = _emit(closed, m, s, h, begin, statistic, value, variance, events)
     if pool.spreads[row].watched > 0.0:
         ratio = min(pool.spreads[row].errors / pool.spreads[row].watched, 1.0)
-        m = _emit(closed, m, s, h, begin, ERROR_RATIO, ratio, 0.0)
+        m = _emit(closed, m, s, h, begin, ERROR_RATIO, ratio, 0.0, events)
     return m
 
 
 @jit
-def _emit(closed: Table, m: int, s: int, h: int, begin: int, statistic: int, value: float, variance: float) -> int:
+def _emit(
+    closed: Table, m: int, s: int, h: int, begin: int, statistic: int, value: float, variance: float, events: float
+) -> int:
     closed[m].series = s
     closed[m].statistic = statistic
     closed[m].head = h
     closed[m].start = begin
     closed[m].value = value
     closed[m].variance = variance
+    closed[m].events = events
     return m + 1
 
 

@@ -195,6 +195,7 @@ def _evidence(
         "grace": int(score["grace"]),
         "state": base64.b64encode(finding.state).decode(),
         "windows": [list(window) for window in finding.windows],
+        **scored.context.get(row, {}),
     }
 
 

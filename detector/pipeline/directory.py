@@ -17,6 +17,7 @@ from detector.pipeline.signals import Signals
 from detector.pipeline.spreads import compacted, give_back, no_spreads, spreads_from
 from detector.pipeline.tables import (
     ERROR_RATIO,
+    ISOLATION,
     LIVE_WINDOWS,
     MEAN,
     MOST_PER_STEP,
@@ -41,6 +42,7 @@ STATISTICS_OF = {
     Kind.CUMULATIVE: (RATE,),
     Kind.HISTOGRAM: (RATE, P50, P99),
     Kind.RATIO: (RATIO,),
+    Kind.ISOLATION: (ISOLATION,),
 }
 """By kind, what every series of it closes with; the ratio of errors comes with the first errors counted."""
 REPLAY_PREFIX = "replay-"
@@ -283,6 +285,14 @@ class Directory:
         ]
         if members[0] is not None and members[1] is not None:
             self.pairing.add(members[0], members[1], row, -1)
+
+    def made(self, service: int, metric: str, kind: Kind, start: int, step: int) -> int | None:
+        """Row of a series that nobody sends; None where there is no room, or somebody does send its name."""
+        row = self._series_rows.get((service, metric, ()))
+        if row is None and not self._crowd.full((service, metric)):
+            row = self._add_series(service, metric, (), kind, "1", (start, step))
+            self.series["last_arrival"][row] = start + step
+        return row if row is not None and self.series[row]["kind"] == kind else None
 
     def watch_errors(self, source: int) -> None:
         """Give the series of a source the signal of its error ratio, where it has none yet."""

@@ -41,7 +41,7 @@ def with_ratios(state: PartitionState, closed: np.ndarray, heads: list[Head]) ->
                 continue
             value = _completed(state, ratio, is_numerator, int(window["start"]), float(window["value"]))
             if value is not None:
-                _note(state.directory.series, ratio, int(window["start"]), head.now)
+                note(state.directory.series, ratio, int(window["start"]), head.now)
                 row = window.copy()
                 row["series"], row["statistic"], row["value"] = ratio, RATIO, value
                 made.append(row)
@@ -65,8 +65,8 @@ def _completed(state: PartitionState, ratio: int, is_numerator: bool, start: int
     return numerator / denominator
 
 
-def _note(table: np.ndarray, row: int, start: int, now: int) -> None:
-    """Let the series of a ratio count as one that has a value, where series must make room."""
+def note(table: np.ndarray, row: int, start: int, now: int) -> None:
+    """Let a series that nobody sends count as one that has a value, where series must make room."""
     table["windows"][row] += 1
     table["last_value"][row] = start + table["step"][row]
     table["last_arrival"][row] = now

@@ -37,7 +37,7 @@ def missing(state: PartitionState, position: int) -> Iterator[Decision]:
     """
     table = state.directory.series[: len(state.directory.names)]
     patience = (state.plan.levels.missing_windows + 2 * table["longest_gap"]) * table["step"]
-    regular = table["active"] & ~table["replayed"] & (table["windows"] >= REGULAR) & (table["kind"] != Kind.RATIO)
+    regular = table["active"] & ~table["replayed"] & (table["windows"] >= REGULAR) & (table["kind"] < Kind.RATIO)
     silent = regular & ~table["told_missing"] & (state.clock > table["last_arrival"] + patience)
     for row in np.flatnonzero(silent):
         table["told_missing"][row] = True
@@ -72,12 +72,16 @@ def make_room(state: PartitionState, position: int) -> Iterator[Decision]:
         for signal in directory.signals.of_series(row):
             finding = state.findings.pop(signal, None)
             open_alerts.append(finding.alert if finding else None)
+            open_alerts.extend(breach.alert for breach in state.breaches.pop(signal, {}).values())
+            state.forecasters.forget(signal)
         end = int(directory.series[row]["closed_until"])
         step = int(directory.series[row]["step"])
         for alert in open_alerts:
             if alert is not None:
                 yield Decision(position, -1, resolve(alert, end - step, end))
         state.halves.pop(row, None)
+        if state.ensembles is not None:
+            state.ensembles.forget(row, directory.signals.of_series(row))
         directory.remove(row)
         state.counts["evicted"] += 1
     directory.forget_departed()

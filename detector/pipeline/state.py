@@ -15,6 +15,8 @@ from detector.domain.series import Series
 from detector.pipeline.budget import EDGES
 from detector.pipeline.crowd import Limits
 from detector.pipeline.directory import REPLAY_PREFIX, Directory, Labels
+from detector.pipeline.ensembles import Ensembles
+from detector.pipeline.forecasters import Forecasters, ForecastPlan
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.tables import grown
 from models import DriftWatch, ScoringBank
@@ -92,6 +94,14 @@ class Plan:
         The first pattern that fits a metric names the detector of its signals; others have none.
     budgets : sequence of Budget
         The first that fits a signal decides at which level its alerts open; where none fits `levels.on` does.
+    forecasts : ForecastPlan
+        By default nothing is forecast.
+    ensembles : bool
+        Whether the signals of each service are watched together.
+    least_events : float
+        Quantiles and error ratios of windows with fewer events are no values: nothing is scored or learned.
+    volumes : bool
+        Whether to tell what series come to, for recommendations to sample.
     """
 
     banks: Sequence[tuple[str, Callable[[], ScoringBank]]]
@@ -104,6 +114,10 @@ class Plan:
     ratios: Sequence[Ratio] = ()
     drift: Sequence[tuple[str, Callable[[], DriftWatch]]] = ()
     budgets: Sequence[Budget] = ()
+    forecasts: ForecastPlan = field(default_factory=ForecastPlan)
+    ensembles: bool = False
+    least_events: float = 0.0
+    volumes: bool = False
 
 
 @dataclass
@@ -115,6 +129,15 @@ class Finding:
     below: int
     windows: list[tuple[int, float]]
     state: bytes
+    alert: Alert | None = None
+
+
+@dataclass
+class Breach:
+    """How often in a row a limit was to be passed and was not, before and while that is an alert."""
+
+    above: int = 0
+    below: int = 0
     alert: Alert | None = None
 
 
@@ -142,6 +165,8 @@ class PartitionState:
         By row of the series.
     halves : dict of int to dict of int to (bool, float)
         By ratio and start of the window: a value that waits for its other half, and whether it is the numerator.
+    ensembles : Ensembles or None
+        None where the plan does without.
     counts : Counter
         Aggregates by result, refusals by ``malformed:<reason>``, windows learned.
     watches : dict of int to DriftWatch or None
@@ -156,6 +181,9 @@ class PartitionState:
         By signal.
     tallies : int64[len(Plan.budgets), 1 + len(EDGES)]
         See `detector.domain.budget.Tally`.
+    forecasters : Forecasters
+    breaches : dict of int to dict of str to Breach
+        By signal and name of the limit.
     """
 
     plan: Plan
@@ -169,6 +197,7 @@ class PartitionState:
     findings: dict[int, Finding] = field(default_factory=dict)
     missing: dict[int, Alert] = field(default_factory=dict)
     halves: dict[int, dict[int, tuple[bool, float]]] = field(default_factory=dict)
+    ensembles: Ensembles | None = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     watches: dict[int, DriftWatch | None] = field(default_factory=dict)
     notice: Notice = field(default_factory=lambda: Notice(0, {}))
@@ -176,11 +205,15 @@ class PartitionState:
     group_of: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     recent: np.ndarray = field(default_factory=lambda: np.zeros(0, RECENT))
     tallies: np.ndarray = field(init=False)
+    forecasters: Forecasters = field(init=False)
+    breaches: dict[int, dict[str, Breach]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.directory = Directory(self.plan.limits, self.plan.min_step, self.plan.ratios)
+        self.ensembles = Ensembles() if self.plan.ensembles else None
         self.banks = [make() for _, make in self.plan.banks]
         self.tallies = np.zeros((len(self.plan.budgets), 1 + len(EDGES)), np.int64)
+        self.forecasters = Forecasters(self.plan.forecasts)
         self.obey(self.notice)
 
     def obey(self, notice: Notice) -> None:
@@ -209,6 +242,12 @@ class PartitionState:
         replayed = series.tenant.startswith(REPLAY_PREFIX)
         self.group_of = grown(self.group_of, signal + 1)
         self.group_of[signal] = -1 if replayed else group_of(self.plan.budgets, series.tenant, series.metric)
+
+    def foresee(self, signal: int, row: int) -> None:
+        """Forecast a signal of the series in `row`, where the plan says so."""
+        named = self.directory.signals.used(signal)
+        replayed = named.series.tenant.startswith(REPLAY_PREFIX)
+        self.forecasters.enlist(signal, named, row, self.step_of(signal), replayed)
 
     def bank_for(self, metric: str) -> int:
         """Index of the bank that watches a metric; the last pattern must fit everything."""

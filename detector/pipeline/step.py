@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from detector.domain.aggregate import Arrivals, Head, Refusal
+from detector.domain.budget import Notice
+from detector.domain.forecast import Forecast
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
 from detector.pipeline.drift import Drift, drifts
+from detector.pipeline.ensembles import Fitted
+from detector.pipeline.forecast import foresee
 from detector.pipeline.ratios import with_ratios
+from detector.pipeline.relate import adopt, relate
 from detector.pipeline.silence import let_pass, make_room, missing, returned
 from detector.pipeline.state import PartitionState
 from detector.pipeline.tally import count
@@ -34,6 +41,8 @@ class Outcome:
         Dead letters, message by message.
     drifts : tuple of Drift
         For people to know.
+    forecasts : tuple of Forecast
+        To tell, in the order of the messages they belong to.
     """
 
     position: int
@@ -41,6 +50,7 @@ class Outcome:
     decisions: tuple[Decision, ...]
     refused: tuple[tuple[Head, tuple[Refusal, ...]], ...]
     drifts: tuple[Drift, ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
 
 
 def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
@@ -60,19 +70,19 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
 
     Notes
     -----
-    Messages are taken beat by beat: a beat is a second of the stream's own time, and one that brings levels begins
-    another, so that they are in force from their message on. At its start series that were silent up to the end of the
-    beat before are noticed, limits are put in force, and what is overdue closes. About 3 microseconds an aggregate,
-    and a tenth of a millisecond a beat.
+    Messages are taken beat by beat: a beat is a second of the stream's own time, and a message that brings levels or
+    a forest begins another, so that they are in force from there on. At its start series that were silent up to the
+    end of the beat before are noticed, limits are put in force, and what is overdue closes. About 3 microseconds an
+    aggregate, and a tenth of a millisecond a beat.
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
     drifted: list[Drift] = []
+    told: list[Forecast] = []
     refused: dict[int, tuple[Head, list[Refusal]]] = {}
     for first, last in _beats(state, arrivals.heads):
         head = arrivals.heads[first]
-        if head.notice is not None and head.notice.version > state.notice.version:
-            state.obey(head.notice)
+        _hear(state, head)
         moved = head.now // BEAT * BEAT > state.clock
         if moved:
             decisions.extend(missing(state, head.position))
@@ -80,15 +90,36 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
             decisions.extend(make_room(state, head.position))
         admitted = admit(state, arrivals, first, last, moved)
         decisions.extend(returned(state, admitted.closed, arrivals.heads))
-        windows = assess(state, with_ratios(state, admitted.closed, arrivals.heads))
-        count(state, windows)
-        decisions.extend(decide(state, windows, arrivals.heads))
-        drifted.extend(drifts(state, windows, arrivals.heads))
-        scored.append(windows)
+        for windows in _scored(state, admitted.closed, arrivals.heads):
+            count(state, windows)
+            forecasts, breaches = foresee(state, windows, arrivals.heads)
+            told.extend(forecasts)
+            decided = [*decide(state, windows, arrivals.heads), *breaches]
+            decisions.extend(sorted(decided, key=lambda decision: decision.position))
+            drifted.extend(drifts(state, windows, arrivals.heads))
+            scored.append(windows)
         for owner, refusals in admitted.refused:
             refused.setdefault(owner.position, (owner, []))[1].extend(refusals)
     letters = [(owner, tuple(sorted(found, key=_place))) for _, (owner, found) in sorted(refused.items())]
-    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted))
+    return Outcome(state.position, tuple(scored), tuple(decisions), tuple(letters), tuple(drifted), tuple(told))
+
+
+def _hear(state: PartitionState, head: Head) -> None:
+    """Put in force what a tick has brought, unless something newer is."""
+    match head.told:
+        case Notice(version=version) as notice if version > state.notice.version:
+            state.obey(notice)
+        case Fitted() as fitted:
+            adopt(state, fitted, head)
+
+
+def _scored(state: PartitionState, closed: np.ndarray, heads: list[Head]) -> Iterator[Scored]:
+    """Yield the windows that were sent, then those that forests made of them."""
+    closed = closed[(closed["events"] == 0.0) | (closed["events"] >= state.plan.least_events)]
+    windows = assess(state, with_ratios(state, closed, heads))
+    yield windows
+    if state.ensembles is not None:
+        yield relate(state, windows, heads)
 
 
 def _place(refusal: Refusal) -> int:
@@ -100,7 +131,7 @@ def _beats(state: PartitionState, heads: list[Head]) -> Iterator[tuple[int, int]
     while first < len(heads):
         beat = heads[first].now // BEAT
         last = first + 1
-        while last < len(heads) and heads[last].now // BEAT == beat and heads[last].notice is None:
+        while last < len(heads) and heads[last].now // BEAT == beat and heads[last].told is None:
             last += 1
         yield first, last
         first = last

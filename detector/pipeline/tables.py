@@ -14,8 +14,8 @@ Table: TypeAlias = npt.NDArray[np.void]
 Record: TypeAlias = Any
 """One record of a table. Numba compiles for records, which numpy's types can't tell apart."""
 
-STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio", "ratio")
-MEAN, RATE, P50, P99, ERROR_RATIO, RATIO = range(len(STATISTICS))
+STATISTICS = ("mean", "rate", "p50", "p99", "error_ratio", "ratio", "isolation")
+MEAN, RATE, P50, P99, ERROR_RATIO, RATIO, ISOLATION = range(len(STATISTICS))
 MOST_STATISTICS = 4
 """Values that one window can close with."""
 
@@ -90,6 +90,7 @@ CLOSED = np.dtype(
         ("start", "i8"),
         ("value", "f8"),
         ("variance", "f8"),  # that sampling added to the value
+        ("events", "f8"),  # that the value rests on; 0 where their number says nothing about it
     ]
 )
 

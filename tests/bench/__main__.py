@@ -10,12 +10,14 @@ import time
 from pathlib import Path
 
 from detector.adapters.terminal.logs import set_up_logs
+from tests.bench.bank import weigh
 from tests.bench.contest import CONTESTANTS, Figures, Size, compete
 from tests.bench.endurance import Course, endure
 from tests.bench.report import (
     Results,
-    print_endurance,
-    print_endurance_markdown,
+    endurance_rows,
+    print_figures,
+    print_figures_markdown,
     print_markdown,
     print_table,
 )
@@ -43,7 +45,7 @@ def main() -> None:
     load.add_argument("--seconds", type=float, default=None, help="how long the load lasts (4; quick: 2)")
     load.add_argument("--aggregates", type=int, help="how long the load lasts, counted in aggregates instead")
     parser.add_argument("--minutes", type=float, help="how long 100,000 series are kept up (10; quick: 0.1)")
-    parser.add_argument("--only", choices=["contest", "endurance"], help="one half of the bench")
+    parser.add_argument("--only", choices=["contest", "endurance", "bank"], help="one part of the bench")
     parser.add_argument("--quick", action="store_true", help="under a minute: enough to see that all of it works")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     chosen = parser.parse_args()
@@ -62,13 +64,18 @@ def main() -> None:
         minutes=0.1 if quick and chosen.minutes is None else chosen.minutes or 10.0,
     )
     set_up_logs("warning", "auto")
-    if chosen.only != "endurance":
+    show = print_figures_markdown if chosen.markdown else print_figures
+    if chosen.only in (None, "contest"):
         results = asyncio.run(contest(chosen.rounds or (1 if quick else 5), size))
         (print_markdown if chosen.markdown else print_table)(results)
-    if chosen.only != "contest":
+    if chosen.only in (None, "endurance"):
         with tempfile.TemporaryDirectory(prefix="detector-bench-") as folder:
             endured = asyncio.run(endure(course, Path(folder)))
-        (print_endurance_markdown if chosen.markdown else print_endurance)(endured)
+        show("Detector columns, checkpoints running", endurance_rows(endured))
+    if chosen.only in (None, "bank"):
+        with tempfile.TemporaryDirectory(prefix="detector-bench-") as folder:
+            weighed = weigh(course.series, Path(folder))
+        show("models alone", weighed.rows())
 
 
 if __name__ == "__main__":

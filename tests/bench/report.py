@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -58,17 +58,17 @@ def print_table(results: Results) -> None:
     Console(width=max(Console().width, WIDTH)).print(table)
 
 
-def print_endurance(endured: Endured) -> None:
-    table = Table("Detector columns, checkpoints running", "", caption=machine(), caption_justify="left")
-    for row in endurance_rows(endured):
+def print_figures(title: str, figures: Iterable[list[str]]) -> None:
+    table = Table(title, "", caption=machine(), caption_justify="left")
+    for row in figures:
         table.add_row(*row)
     Console(width=max(Console().width, WIDTH)).print(table)
 
 
-def print_endurance_markdown(endured: Endured) -> None:
-    print("\n| Detector columns, checkpoints running | |")
+def print_figures_markdown(title: str, figures: Iterable[list[str]]) -> None:
+    print(f"\n| {title} | |")
     print("|---|---:|")
-    for row in endurance_rows(endured):
+    for row in figures:
         print("|", " | ".join(row), "|")
 
 

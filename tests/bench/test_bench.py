@@ -36,6 +36,7 @@ ENDURED = (
     "which grew by",
     "a burst of 1,000 applied in",
 )
+WEIGHED = ("signals in the bank", "µs an observation, 5 rounds", "all 32 checkpoints saved", "loaded")
 
 
 @pytest.mark.soak
@@ -46,7 +47,8 @@ def test_quick_bench_fills_every_row() -> None:
     assert ended.returncode == 0, ended.stderr[-3000:]
     rows = [line.strip("| ").split(" | ") for line in ended.stdout.splitlines() if line.startswith("|")]
     second = next(i for i, row in enumerate(rows) if row[0].startswith("Detector columns, checkpoints"))
-    table, endured = rows[:second], dict(rows[second + 2 :])
+    third = next(i for i, row in enumerate(rows) if row[0] == "models alone")
+    table, endured, weighed = rows[:second], dict(rows[second + 2 : third]), dict(rows[third + 2 :])
     assert table[0][1:] == [
         "River Gaussian",
         "River trees",
@@ -64,4 +66,5 @@ def test_quick_bench_fills_every_row() -> None:
         assert all(re.fullmatch(r"[\d,]+ of [\d,]+", cell) for cell in figures[title]), figures[title]
     assert "cores, Python" in ended.stdout
     assert tuple(endured) == ENDURED
-    assert all(re.search(r"\d", cell) and "nan" not in cell for cell in endured.values()), endured
+    assert tuple(weighed) == WEIGHED
+    assert all(re.search(r"\d", cell) and "nan" not in cell for cell in [*endured.values(), *weighed.values()])

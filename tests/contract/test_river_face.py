@@ -10,7 +10,7 @@ import pytest
 from river import anomaly, compose, evaluate, metrics, preprocessing
 from river import checks as river_checks
 
-from models import GRACE, NoveltyDetector
+from models import GRACE, KernelBank, NoveltyDetector
 from models.checks import ALERT, yield_estimator_checks
 
 ONE_FEATURE = "drops features; a detector of one feature refuses an observation without it"
@@ -151,3 +151,29 @@ def test_mod_09_another_feature_than_the_one_learned_is_refused_by_name() -> Non
             call({"cpu": 1.0})
     model.clone().learn_one({"cpu": 1.0})
     assert model.score_one({"latency": 1.0}) == 0.0
+
+
+@pytest.mark.soak
+def test_bank_and_river_face_are_the_same_to_the_last_bit_over_a_million_updates() -> None:
+    signals, windows, step = 500, 2000, 10_000
+    rng = np.random.default_rng(11)
+    bank = KernelBank()
+    faces = [NoveltyDetector(time="at", step_seconds=step / 1000) for _ in range(signals)]
+    for row in range(signals):
+        bank.add(row, step)
+    t_ms = np.zeros(signals, np.int64)
+    level = 10.0 ** rng.uniform(-6.0, 9.0, signals)
+    for _ in range(windows):
+        rows = rng.permutation(signals)
+        t_ms += step * np.where(rng.random(signals) < 0.01, rng.integers(2, 5000, signals), 1)
+        x = level * np.exp(rng.normal(0.0, 0.1, signals)) * np.where(rng.random(signals) < 0.002, 100.0, 1.0)
+        x[::7] = np.round(x[::7] / level[::7])  # few values, long runs
+        found, _ = bank.observe(rows, x[rows], t_ms[rows], np.zeros(signals), np.inf)
+        asked = int(rng.integers(signals))
+        for place, row in enumerate(rows.tolist()):
+            observed = {"x": float(x[row]), "at": int(t_ms[row])}
+            if row == asked:
+                assert faces[row].score_one(observed) == found["score"][place]
+            faces[row].learn_one(observed)
+    for row, face in enumerate(faces):
+        assert face._state.tobytes() == bank.state(row)

@@ -20,7 +20,7 @@ from detector.domain.budget import Evidence, Held, Tally
 from detector.errors import Fenced, StoreError
 from detector.pipeline.budget import EDGES
 from detector.ports import Lease, Store
-from tests.integration.sql.making import a_message, an_alert, effects
+from tests.integration.sql.making import a_forecast, a_message, an_alert, effects
 from tests.waiting import until
 
 MEBIBYTE = 2**20
@@ -522,3 +522,24 @@ async def test_many_attend_and_claim_at_once(store: Store, other: Store) -> None
     held = await asyncio.gather(*map(attend, range(8)))
     assert sorted(partition for one in held for partition in one) == list(wanted)
     assert len((await store.attend("w0", wanted, [], 60.0)).members) == 8
+
+
+async def test_forecasts_are_kept_as_told_once_and_pruned_by_their_time(store: Store) -> None:
+    (lease,) = await claimed(store, 0)
+    now = int(time.time() * 1000)
+    ages = [0, 1, 2, 50, 51, 52, 53]
+    told = tuple(a_forecast(number % 2, now - hours * 3_600_000) for number, hours in enumerate(ages))
+    await store.commit("a", [dataclasses.replace(effects(lease, 1), forecasts=told)])
+    again = dataclasses.replace(told[0], mase=0.1)
+    await store.commit("a", [dataclasses.replace(effects(lease, 2), forecasts=(again,))])
+    assert await store.forecasts() == list(told)
+    assert await store.forecasts(metric="m1", limit=2) == [told[1], told[3]]
+    assert await store.forecasts(tenant="other") == []
+    assert await store.forecasts(since=told[2].issued_at) == list(told[:3])
+    assert [await store.prune_forecasts(86_400.0, 3) for _ in range(3)] == [3, 1, 0]
+    assert await store.forecasts() == list(told[:3])
+    unjudged = a_forecast(9, now, judged=0, mase=math.nan, inside=math.nan)
+    await store.commit("a", [dataclasses.replace(effects(lease, 3), forecasts=(unjudged,))])
+    (found,) = await store.forecasts(metric="m9")
+    assert math.isnan(found.mase)
+    assert math.isnan(found.inside)

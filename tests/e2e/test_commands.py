@@ -23,8 +23,20 @@ def detector(*arguments: str | Path, **environment: str) -> subprocess.Completed
 @pytest.mark.parametrize(
     "command",
     [
-        *("demo", "run", "collect", "score", "replay", "alerts", "budget", "db upgrade", "config check"),
-        *("simulate shop", "simulate poll", "simulate sampling"),
+        "demo",
+        "run",
+        "collect",
+        "score",
+        "forecast",
+        "replay",
+        "alerts",
+        "budget",
+        "recommendations",
+        "simulate shop",
+        "simulate poll",
+        "simulate sampling",
+        "db upgrade",
+        "config check",
     ],
 )
 def test_every_command_has_help_with_an_example(command: str) -> None:
@@ -79,6 +91,16 @@ def test_config_check_shows_every_value_and_where_it_came_from(tmp_path: Path) -
     assert re.search(r"nats\.url\W+nats://ann:\*\*\*@broker:4222\W+file", done.stdout)
     assert re.search(r"alerts\.off\W+1\.5\W+default", done.stdout)
     assert "sesame" not in done.stdout
+
+
+def test_config_check_tells_of_sampling_without_a_budget(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text('[sampling]\ncontrol = "on"\n')
+    done = detector("config", "check", "--config", file)
+    assert done.returncode == 2
+    assert "sampling.budget must be set" in done.stderr
+    assert detector("config", "check", "--config", file, DETECTOR_SAMPLING__BUDGET="500").returncode == 0
+    assert detector("config", "check", DETECTOR_SAMPLING__P_MIN="0").returncode == 2
 
 
 def test_config_check_tells_of_budgets_that_cannot_be(tmp_path: Path) -> None:
@@ -148,7 +170,7 @@ def test_score_takes_a_forecaster_and_tells_when_the_file_drifts(tmp_path: Path)
 
 
 def test_commands_without_a_service_say_what_to_start(tmp_path: Path) -> None:
-    for command in (["alerts"], ["budget"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
+    for command in (["alerts"], ["budget"], ["recommendations"], ["replay", str(_csv(tmp_path / "a.csv", [1.0] * 9))]):
         done = detector(*command, "--folder", tmp_path / "nothing")
         assert done.returncode == 1
         assert "detector run" in done.stderr

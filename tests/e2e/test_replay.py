@@ -6,6 +6,8 @@ import asyncio
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.service import COMMAND, DetectorProcess
 from tests.shared import shared
 
@@ -15,6 +17,7 @@ async def _detector(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.soak
 async def test_ser_05_replay_through_nats_equals_score_where_the_clock_steps_back(tmp_path: Path) -> None:
     file = shared("data/nab/data/realKnownCause/machine_temperature_system_failure.csv")
     service = DetectorProcess(tmp_path / "detector-data")

@@ -119,6 +119,7 @@ async def test_every_role_does_its_work_and_no_secret_is_said(broker: Deployed, 
         await disconnect(client)
 
 
+@pytest.mark.soak
 async def test_nc_07_commands_end_with_one_line_where_the_authority_is_another(
     broker: Deployed, tmp_path: Path
 ) -> None:

@@ -148,6 +148,7 @@ async def _status(service: DetectorProcess, wanted: int) -> bool:
     return (await service.get("/readyz"))[0] == wanted
 
 
+@pytest.mark.soak
 async def test_secrets_are_in_no_log(tmp_path: Path) -> None:
     service = DetectorProcess(tmp_path / "detector-data", "--nats", "nats://ann:sesame@127.0.0.1:9")
     await service.start(ready=False)

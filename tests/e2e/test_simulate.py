@@ -28,6 +28,7 @@ async def ran(*arguments: str) -> tuple[int, str, str]:
     return child.returncode or 0, out.decode(), err.decode()
 
 
+@pytest.mark.soak
 async def test_shop_and_poll_feed_a_running_service(service: DetectorProcess) -> None:
     folder = ["--folder", str(service.folder)]
     code, _, said = await ran("shop", *folder, "--history-hours", "0.1", "--seconds", "1")
@@ -45,6 +46,7 @@ async def test_shop_and_poll_feed_a_running_service(service: DetectorProcess) ->
     assert not any(refused.values())
 
 
+@pytest.mark.soak
 async def test_sampling_prints_tables_and_draws(tmp_path: Path) -> None:
     few = ["--seeds", "2", "--series", "8", "--windows", "60", "--events", "100"]
     code, out, said = await ran("sampling", *few, "--markdown", "--plot", str(tmp_path / "errors.png"))

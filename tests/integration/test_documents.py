@@ -118,6 +118,15 @@ def test_subjects_named_in_the_wire_contract_are_those_of_the_program() -> None:
         written = subject.replace(".T.", f".{names[0]}.").replace(".S", f".{names[1]}").replace(".V", ".<severity>")
         assert f"`{written}`" in WIRE, written
     assert subjects.metrics("acme", "web.shop") in WIRE
+    for written in (
+        "sampling.rec.<tenant>.<service>",
+        "sampling.heartbeat.<tenant>",
+        f"KV bucket `{subjects.SAMPLING}`",
+    ):
+        assert written in WIRE
+    assert subjects.recommended("T", "S") == "sampling.rec.T.S"
+    assert subjects.acknowledged("T", "S", "a.b") == "sampling.ack.T.S.a=2Eb"
+    assert subjects.heartbeat("T") == "sampling.heartbeat.T"
     assert subjects.tick(7).replace("7", "<p>") in WIRE
     for stream in (subjects.METRICS, subjects.ALERTS, subjects.DEADLETTER):
         assert f"`{stream}`" in WIRE

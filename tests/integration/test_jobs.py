@@ -97,6 +97,7 @@ async def test_sch_01_two_processes_run_a_job_once_each_time(url: str, tmp_path:
     assert [row.owner for row in ended] == worked[: len(ended)]
 
 
+@pytest.mark.soak
 async def test_sch_01_the_other_process_takes_over_from_one_that_is_killed(url: str, tmp_path: Path) -> None:
     log, seconds = tmp_path / "log", (1.0, 2.0)
     _, kill_a = await start(url, "a", log, seconds, hang=True)

@@ -10,13 +10,14 @@ import pytest
 
 from detector.domain.aggregate import Head
 from detector.domain.budget import Budget, Notice
-from detector.pipeline.assess import Scored
+from detector.pipeline.assess import Scored, assess
 from detector.pipeline.budget import INTERVAL_SECONDS, NOTHING_SEEN, gathered, level_for
 from detector.pipeline.crowd import Limits
 from detector.pipeline.decide import decide
 from detector.pipeline.state import Levels
+from detector.pipeline.tables import CLOSED, MEAN
 from detector.pipeline.tally import count, tallied
-from models import SCORE, ScoringBank
+from models import SCORE, KernelBank, ScoringBank
 from tests.synth import T0, Echo, Run, Sent, gauge, in_order, message, plan
 
 SIGNALS, STEP, DAY = 20_000, 60_000, 1440
@@ -116,7 +117,7 @@ def with_an_incident(rng: np.random.Generator, n: int, window: int) -> Surprises
 @pytest.mark.parametrize(
     ("draw", "seed", "levels"),
     [
-        pytest.param(with_an_incident, 3, {}, id="heavy tails and an incident"),
+        pytest.param(with_an_incident, 3, {}, id="heavy tails and an incident", marks=pytest.mark.soak),
         pytest.param(tail(1.0), 1, {}, id="calibrated", marks=pytest.mark.soak),
         pytest.param(tail(0.7), 2, {}, id="very heavy tails", marks=pytest.mark.soak),
         pytest.param(tail(0.8), 4, {"rearm_windows": 300}, id="rearmed late", marks=pytest.mark.soak),
@@ -127,3 +128,30 @@ def test_the_budget_holds_on_day_three(
 ) -> None:
     fleet = simulated(draw, seed, **levels)
     assert 0.35 * BUDGET.per_day <= fleet.on_day(3) <= 2 * BUDGET.per_day, (fleet.on_day(3), fleet.levels[::72])
+
+
+def values(rng: np.random.Generator, windows: int) -> Iterator[Surprises]:
+    """Ordinary values of five kinds of signals: noise, inertia, durations, counts, and a daily wave."""
+    kind, level = np.arange(SIGNALS) % 5, 10.0 ** rng.uniform(0.0, 3.0, SIGNALS)
+    phase, inert = rng.uniform(0.0, 2 * np.pi, SIGNALS), np.zeros(SIGNALS)
+    for window in range(windows):
+        noise = rng.normal(size=SIGNALS)
+        inert = 0.8 * inert + 0.6 * noise
+        wave = 2.0 + np.sin(2 * np.pi * window / DAY + phase)
+        x = level * (1.0 + 0.1 * noise)
+        np.copyto(x, level * (1.0 + 0.1 * inert), where=kind == 1)
+        np.copyto(x, level * np.exp(0.5 * noise), where=kind == 2)
+        np.copyto(x, rng.poisson(np.minimum(level, 50.0)), where=kind == 3)
+        np.copyto(x, level * wave * (1.0 + 0.1 * noise), where=kind == 4)
+        yield x
+
+
+@pytest.mark.soak
+def test_the_budget_holds_on_day_three_for_what_the_kernel_says_of_ordinary_signals() -> None:
+    fleet = Fleet(Levels(), KernelBank)
+    closed = np.zeros(SIGNALS, CLOSED)
+    closed["series"], closed["statistic"] = np.arange(SIGNALS), MEAN
+    for window, x in enumerate(values(np.random.default_rng(5), 3 * DAY)):
+        closed["start"], closed["value"] = T0 + (window + 1) * STEP, x
+        fleet.take(assess(fleet.state, closed), window)
+    assert 7 <= fleet.on_day(3) <= 40, (fleet.on_day(3), fleet.levels[::72])

@@ -45,7 +45,7 @@ class Posted:
     def sent(self, now: int, aggregates: Sequence[dict[str, Any]]) -> Sent:
         if not self.seconds:
             head, kind, body = tick(now)
-            return replace(head, notice=self.notice), kind, body
+            return replace(head, told=self.notice), kind, body
         return message(
             self.start, aggregates, now=now, instance=self.instance, tenant=self.tenant, seconds=self.seconds
         )

@@ -1,4 +1,4 @@
-"""Files of measurements in, files of scores out: delimited text, JSON and Parquet.
+"""Files of measurements in, files of scores and plots out: delimited text, JSON and Parquet.
 
 `input_files` and `output_paths` say which files to read and where to write, `read_series` reads one of them,
 `write_scores` writes the scored rows.

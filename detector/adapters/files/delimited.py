@@ -18,7 +18,7 @@ from detector.adapters.files.columns import (
     most,
 )
 from detector.adapters.files.stamps import is_date, is_recent_unix
-from detector.errors import FileError
+from detector.errors import EmptyFileError, FileError
 
 _DELIMITERS = ";\t|,"  # the comma last: it also stands inside numbers and fractions of a second
 
@@ -66,7 +66,7 @@ def _rows(file: TextIO, delimiter: str) -> Iterator[list[str]]:
 def _layout(rows: Sequence[list[str]], choice: Choice, comma: bool) -> tuple[bool, list[str], int, int]:
     """Whether there is a header, the names, and the positions of time and value."""
     if not rows:
-        raise FileError("it holds no rows")
+        raise EmptyFileError("it holds no rows")
     first = [cell.strip() for cell in rows[0]]
 
     def below(start: int) -> Callable[[int], list[str]]:
@@ -75,7 +75,7 @@ def _layout(rows: Sequence[list[str]], choice: Choice, comma: bool) -> tuple[boo
     told = {choice.time, choice.value} - {None}
     header = (bool(told) and told <= set(first)) or _is_header(first, below(1), comma)
     if header and len(rows) == 1:
-        raise FileError("it holds a header and no rows")
+        raise EmptyFileError("it holds a header and no rows")
     names = first if header else [str(position + 1) for position in range(len(first))]
     return header, names, *choose(names, below(int(header)), choice, comma)
 

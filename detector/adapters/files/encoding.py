@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from detector.errors import FileError
+from detector.errors import EmptyFileError, FileError
 
 MAX_BYTES = 2**30
 """Longest file read; delimited text is streamed, so this bounds time and the longest line, not memory."""
@@ -54,7 +54,7 @@ def kind_of(path: Path) -> tuple[str, str]:
     with path.open("rb") as file:
         head = file.read(4096).removeprefix(codecs.BOM_UTF8)
     if not head.strip():
-        raise FileError("it is empty")
+        raise EmptyFileError("it is empty")
     if head.startswith(b"PAR1"):
         return "parquet", ""
     _refuse_foreign(path, head)

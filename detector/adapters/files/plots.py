@@ -1,52 +1,77 @@
-"""Pictures as files."""
+"""Forecasts as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from detector.errors import DetectorError, FileError
+import numpy as np
+from numpy.typing import NDArray
 
-Point = tuple[float, float, float, float]
-"""Volume, error, and its interval."""
-COLOURS = ("#c8322b", "#1f5fa8", "#e08a00", "#8a8f98", "#2b8a5c", "#7a4fa3", "#101418", "#9c6b30", "#d36ba6")
+from detector.errors import FileError, UsageError
+
+SUFFIXES = (".png", ".svg", ".pdf")
+MOST_PANELS = 20
 
 
-def draw_errors(path: Path, figures: Sequence[str], points: Mapping[str, Sequence[Sequence[Point]]]) -> None:
-    """Draw error against volume, a panel a figure and a line a sampler, both axes logarithmic.
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One forecast: what was, and what comes. Times are Unix milliseconds; what comes may be empty."""
 
-    Parameters
-    ----------
-    path : Path
-        The ending says in which format: png, svg, pdf.
-    figures : sequence of str
-        Titles of the panels.
-    points : mapping
-        By sampler, for each figure its points, by rising volume.
+    title: str
+    past_times: NDArray[np.int64]
+    past: NDArray[np.float64]
+    times: NDArray[np.int64]
+    expected: NDArray[np.float64]
+    lower: NDArray[np.float64]
+    upper: NDArray[np.float64]
+
+
+def check_plot(path: Path, panels: int) -> None:
+    """Raise `UsageError` for a picture that can't be drawn, before anything is computed for it."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--plot {path}: give a name that ends in {', '.join(SUFFIXES)}")
+    if panels > MOST_PANELS:
+        raise UsageError(f"--plot: {panels} files in one picture; name {MOST_PANELS} at most")
+
+
+def draw(path: Path, panels: Sequence[Panel], zone: str) -> None:
+    """Draw forecasts one below the other, times by the clock of `zone`.
 
     Raises
     ------
-    DetectorError
-        Where matplotlib is not installed.
     FileError
-        Where the file can't be written.
+        Where the picture can't be written.
     """
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter  # half a second that others don't need
+    from matplotlib.figure import Figure
+
+    clock = ZoneInfo(zone)
+    figure = Figure(figsize=(10, 3.2 * len(panels)), dpi=120, layout="constrained")
+    axes = figure.subplots(len(panels), squeeze=False)[:, 0]
+    for axis, panel in zip(axes, panels, strict=True):
+        axis.set_title(panel.title, loc="left", fontsize=10)
+        if not len(panel.past_times):
+            axis.set_axis_off()
+            continue
+        axis.plot(_dates(panel.past_times), panel.past, color="#4a4f57", linewidth=0.9)
+        if len(panel.times):
+            comes = _dates(panel.times)
+            axis.fill_between(comes, panel.lower, panel.upper, color="#1f77b4", alpha=0.25, linewidth=0)
+            axis.plot(comes, panel.expected, color="#1f5fa8", linewidth=1.5)
+        locator = AutoDateLocator(tz=clock)  # type: ignore[no-untyped-call]  # matplotlib.dates has no types
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=clock))  # type: ignore[no-untyped-call]  # likewise
+        axis.margins(x=0.01)
+        axis.grid(alpha=0.25)
+        axis.spines[["top", "right"]].set_visible(False)
     try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DetectorError("a plot needs matplotlib: install detector with its extra `bench`") from error
-    figure = Figure(figsize=(5 * len(figures), 5), layout="constrained")
-    panels = figure.subplots(1, len(figures), squeeze=False)[0]
-    for k, (axes, title) in enumerate(zip(panels, figures, strict=True)):
-        for colour, (name, by_figure) in zip(COLOURS, points.items(), strict=False):
-            x, y, low, high = zip(*by_figure[k], strict=True)
-            off = [[a - b for a, b in zip(y, low, strict=True)], [b - a for a, b in zip(y, high, strict=True)]]
-            axes.errorbar(x, y, yerr=off, color=colour, marker="o", ms=4, lw=1.2, capsize=3, label=name)
-        axes.set(xscale="log", yscale="log", title=f"error of the {title}", xlabel="share of the full volume, bytes")
-        axes.grid(alpha=0.3)
-    panels[0].set_ylabel("mean relative error of a window")
-    panels[0].legend(fontsize=8)
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} can't be written: {error}") from error
+        figure.savefig(path)
+    except OSError as error:
+        raise FileError(f"{path}: can't be written ({error.strerror}); name another place with --plot") from None
+
+
+def _dates(times: NDArray[np.int64]) -> NDArray[np.datetime64]:
+    return times.astype("datetime64[ms]")

@@ -15,7 +15,7 @@ from detector.adapters.files.figures import read_values
 from detector.adapters.files.grid import step_of, window_starts
 from detector.adapters.files.stamps import NO_TIME, read_times
 from detector.adapters.files.structured import read_json, read_parquet
-from detector.errors import FileError
+from detector.errors import EmptyFileError, FileError
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,8 @@ def read_series(path: str | Path, *, time_column: str | None = None, value_colum
     Raises
     ------
     FileError
-        Names the file, what is wrong with it, the columns seen where it is about them, and the remedy.
+        Names the file, what is wrong with it, the columns seen where it is about them, and the remedy;
+        `EmptyFileError` where there are too few rows for a step.
 
     Notes
     -----
@@ -99,7 +100,7 @@ def read_series(path: str | Path, *, time_column: str | None = None, value_colum
     try:
         pair = _read_pair(path, Choice(time_column, value_column))
     except FileError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except OSError as error:
         raise FileError(f"{path}: can't be read ({error.strerror}); check its permissions") from None
     times, unit = read_times([stamp.strip() for stamp in pair.stamps], f"{path}, column {pair.time_column!r}")
@@ -108,7 +109,7 @@ def read_series(path: str | Path, *, time_column: str | None = None, value_colum
     )
     step = step_of(times)
     if step is None:
-        raise FileError(
+        raise EmptyFileError(
             f"{path}: column {pair.time_column!r} needs at least two rows with growing time stamps; "
             "check that it is the time, or name another column"
         )

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from detector.adapters.files.columns import SAMPLE, Choice, Pair, check_rows, choose
-from detector.errors import FileError
+from detector.errors import EmptyFileError, FileError
 
 MAX_JSON_BYTES = 64 * 2**20
 """Longest JSON text read; in memory it takes commonly 5 times that, at worst 25 times."""
@@ -70,7 +70,7 @@ def read_parquet(path: Path, choice: Choice) -> Pair:
             names = [str(name) for name in file.schema_arrow.names]
             sample = next(file.iter_batches(SAMPLE), None)
             if sample is None:
-                raise FileError("it holds no rows")
+                raise EmptyFileError("it holds no rows")
             time, value = choose(names, lambda i: [cell.strip() for cell in _texts(sample.column(i))], choice)
             table = file.read(columns=[names[time], names[value]])
             return Pair(names[time], names[value], _texts(table[names[time]]), _texts(table[names[value]]))

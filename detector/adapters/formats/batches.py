@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from detector.adapters.formats.arrange import arranged
 from detector.adapters.formats.columns import ColumnsEnvelope, read_columns
 from detector.adapters.formats.encoding import COLUMNS, JSON, MSGPACK
+from detector.adapters.formats.forests import FOREST, decode_forest
 from detector.adapters.formats.items import LATEST, Aggregate, Envelope, LooseEnvelope, read_json, read_msgpack, rows_of
+from detector.adapters.formats.levels import decode_levels
 from detector.adapters.formats.rows import Rows, joined
-from detector.domain.aggregate import Arrivals, Head, Refusal
+from detector.domain.aggregate import Arrivals, Head, Refusal, Told
 from detector.errors import Undecodable
 
 LONGEST_INSTANCE = 512
+TOLD: dict[str, Callable[[bytes], Told]] = {JSON: decode_levels, FOREST: decode_forest}
+"""What a tick can bring, by content type."""
 
 
 def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
@@ -22,10 +26,10 @@ def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
     Parameters
     ----------
     messages : iterable of (Head, content type, body)
-        Heads with position, now, tenant and service; the rest is read from the body. A head without
-        tenant is a tick; its body is not looked at, nor that of a head refused already. Content types:
-        ``application/json`` (also when empty), ``application/msgpack`` or
-        ``application/vnd.detector.columns+msgpack``.
+        Heads with position, now, tenant and service; the rest is read from the body, unless the head is refused
+        already. Content types: ``application/json`` (also when empty), ``application/msgpack`` or
+        ``application/vnd.detector.columns+msgpack``. A head without tenant is a tick; with a body, of a type in
+        `TOLD`, it is told something.
 
     Returns
     -------
@@ -46,11 +50,15 @@ def decode(messages: Iterable[tuple[Head, str, bytes]]) -> Arrivals:
     """
     reading = _Reading()
     for bare, content_type, body in messages:
-        if not bare.tenant or bare.refused:
+        if bare.refused or not (bare.tenant or body):
             reading.heads.append(bare)
             continue
+        kind = content_type.partition(";")[0].strip().lower() or JSON
         try:
-            reading.read(bare, content_type, body)
+            if bare.tenant:
+                reading.read(bare, kind, body)
+            else:
+                reading.heads.append(_told(bare, kind, body))
         except Undecodable as error:
             reading.heads.append(replace(bare, refused=(Refusal(None, error.reason, error.detail),)))
     return arranged(reading.heads, reading.rows())
@@ -66,8 +74,7 @@ class _Reading:
         self._head: list[int] = []
         self._index: list[int] = []
 
-    def read(self, bare: Head, content_type: str, body: bytes) -> None:
-        kind = content_type.partition(";")[0].strip().lower() or JSON
+    def read(self, bare: Head, kind: str, body: bytes) -> None:
         place = len(self.heads)
         if kind == COLUMNS:
             columns, parts, refused = read_columns(body, place)
@@ -77,9 +84,7 @@ class _Reading:
             self._parts.extend(parts)
             return
         if kind not in (JSON, MSGPACK):
-            raise Undecodable(
-                "unknown_content_type", f"Content-Type {kind[:80]!r}; send {JSON}, {MSGPACK} or {COLUMNS}"
-            )
+            raise _unknown(kind, f"{JSON}, {MSGPACK} or {COLUMNS}")
         envelope, kept, refused = (read_json if kind == JSON else read_msgpack)(body)
         self.heads.append(_filled(bare, envelope, refused))
         self._head.extend([place] * len(kept))
@@ -94,6 +99,16 @@ class _Reading:
     def _turn_items(self) -> None:
         self._parts.append(rows_of(self._items, self._head, self._index))
         self._items, self._head, self._index = [], [], []
+
+
+def _told(tick: Head, kind: str, body: bytes) -> Head:
+    if kind not in TOLD:
+        raise _unknown(kind, " or ".join(TOLD))
+    return replace(tick, told=TOLD[kind](body))
+
+
+def _unknown(kind: str, known: str) -> Undecodable:
+    return Undecodable("unknown_content_type", f"Content-Type {kind[:80]!r}; send {known}")
 
 
 def _filled(bare: Head, envelope: Envelope | LooseEnvelope | ColumnsEnvelope, refused: list[Refusal]) -> Head:

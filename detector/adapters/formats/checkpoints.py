@@ -12,17 +12,20 @@ import msgspec
 import numpy as np
 
 from detector import __version__
+from detector.adapters.formats import forests
 from detector.domain.alert import Alert
 from detector.domain.budget import Notice
 from detector.errors import CheckpointError
+from detector.pipeline.forecasters import FORECAST, ROLLUP
 from detector.pipeline.roster import Roster
 from detector.pipeline.sketches import SKETCH
 from detector.pipeline.spreads import SPREAD
-from detector.pipeline.state import RECENT, Finding, PartitionState, Plan
+from detector.pipeline.state import RECENT, Breach, Finding, PartitionState, Plan
 from detector.pipeline.tables import SERIES, SOURCE, grown
 from models import SCORE
+from models.load import LoadBank
 
-CODEC = 5
+CODEC = 7
 
 
 @dataclass
@@ -41,6 +44,11 @@ class Body:
     notice: Notice
     recent: bytes
     tallies: dict[str, list[int]]
+    forecasts: bytes
+    rollups: list[int]
+    forecast_plan: str
+    left_out: int
+    breaches: dict[int, dict[str, Breach]]
     roster: Roster
 
 
@@ -53,19 +61,22 @@ class Envelope(msgspec.Struct):
     crc: int
     body: bytes
     models: list[bytes]
+    ensembles: bytes = b""
 
 
 class Captured(NamedTuple):
-    """A state as it was at one moment: its layout, its body, and by bank the models of its signals in order."""
+    """A state at one moment: layout, body, by bank its signals' models in order, forecasters; and its ensembles."""
 
     schema: str
     body: bytes
     models: list[bytes | bytearray]
+    ensembles: bytes
 
 
 def schema(state: PartitionState) -> str:
     """Name the layout of the arrays and the models; a checkpoint of another layout is not loaded."""
-    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT)]
+    layout = [str(table.descr) for table in (SERIES, SOURCE, SKETCH, SPREAD, SCORE, RECENT, FORECAST)]
+    layout.append(f"{LoadBank.name}:{LoadBank(ROLLUP).bytes_per_signal}")
     banks = [f"{bank.name}:{bank.bytes_per_signal}" for bank in state.banks]
     return f"{zlib.crc32(repr(layout).encode()):08x} numpy{np.__version__.split('.')[0]} {' '.join(banks)}"
 
@@ -87,18 +98,27 @@ def capture(state: PartitionState) -> Captured:
         tallies={
             budget.name: counts.tolist() for budget, counts in zip(state.plan.budgets, state.tallies, strict=True)
         },
+        forecasts=state.forecasters.saved(),
+        rollups=[bank.step_ms for bank in state.forecasters.banks],
+        forecast_plan=state.plan.forecasts.name,
+        left_out=state.forecasters.left_out,
+        breaches=state.breaches,
         roster=state.directory.roster(),
     )
-    models = [bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)]
-    return Captured(schema(state), msgspec.msgpack.encode(body), models)
+    models: list[bytes | bytearray] = [
+        *(bank.snapshot(rows) for bank, rows in zip(state.banks, _rows(state), strict=True)),
+        *state.forecasters.models(),
+    ]
+    ensembles = b"" if state.ensembles is None else forests.pack(state)
+    return Captured(schema(state), msgspec.msgpack.encode(body), models, ensembles)
 
 
 def seal(captured: Captured) -> bytes:
-    """Write what was captured, about 4 KiB a signal, under a checksum."""
-    layout, body, models = captured
-    checksum = _checksum(body, models)
+    """Write what was captured, about 4 KiB a signal and 70 more where it is forecast, under a checksum."""
+    layout, body, models, ensembles = captured
+    checksum = _checksum(body, [*models, ensembles])
     states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read
-    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states))
+    return msgspec.msgpack.encode(Envelope(CODEC, layout, __version__, checksum, body, states, ensembles))
 
 
 def encode(state: PartitionState) -> bytes:
@@ -133,9 +153,14 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         state.directory.load(body.roster)
         state.bank_of = body.bank_of
         state.recent = np.frombuffer(body.recent, RECENT).copy()
-        for bank, rows, models in zip(state.banks, _rows(state), envelope.models, strict=True):
+        scoring = len(state.banks)
+        for bank, rows, models in zip(state.banks, _rows(state), envelope.models[:scoring], strict=True):
             bank.restore(models, rows)
-        _adopt(state)
+        state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
+        state.forecasters.left_out, state.breaches = body.left_out, body.breaches
+        if state.ensembles is not None:
+            forests.unpack(state, envelope.ensembles)
+        _adopt(state, same_forecasts=body.forecast_plan == state.plan.forecasts.name)
     except (msgspec.MsgspecError, ValueError) as error:
         raise CheckpointError(f"can't be read: {error}") from None
     state.position, state.stream = body.position, body.stream
@@ -164,6 +189,24 @@ def verify(blob: bytes) -> None:
     _check(_open(blob))
 
 
+def samples(blob: bytes) -> list[forests.Sample]:
+    """Read what a checkpoint holds of the services whose signals are watched together.
+
+    Raises
+    ------
+    CheckpointError
+        Damaged, cut off, or of another layout.
+    """
+    envelope = _open(blob)
+    if envelope.codec != CODEC:
+        raise CheckpointError(f"written by version {envelope.version} in codec {envelope.codec}, this is {CODEC}")
+    _check(envelope)
+    try:
+        return list(forests.samples(envelope.ensembles))
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CheckpointError(f"its samples can't be read: {error}") from None
+
+
 def _open(blob: bytes) -> Envelope:
     try:
         return msgspec.msgpack.decode(blob, type=Envelope)
@@ -172,7 +215,7 @@ def _open(blob: bytes) -> Envelope:
 
 
 def _check(envelope: Envelope) -> None:
-    if _checksum(envelope.body, envelope.models) != envelope.crc:
+    if _checksum(envelope.body, [*envelope.models, envelope.ensembles]) != envelope.crc:
         raise CheckpointError("its checksum does not fit: damaged where it was stored")
 
 
@@ -191,12 +234,20 @@ def _rows(state: PartitionState) -> list[np.ndarray]:
     return [np.array(used, np.int64)[bank_of == index] for index in range(len(state.banks))]
 
 
-def _adopt(state: PartitionState) -> None:
-    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric."""
+def _adopt(state: PartitionState, *, same_forecasts: bool) -> None:
+    """Find the budget of each signal, and give it a cold model where the settings name another one for its metric.
+
+    Where the settings of forecasts have changed, which signals are forecast follows those of now.
+    """
+    if not same_forecasts:
+        state.forecasters.left_out = 0
+    row_of = {signal: row for row, signals in enumerate(state.directory.signals.of) for signal in signals.tolist()}
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():
             series = state.directory.signals.used(signal).series
             state.enlist(signal, series)
+            if not same_forecasts:
+                state.foresee(signal, row_of[signal])
             bank = state.bank_for(series.metric)
             if bank != index:
                 state.banks[bank].add(signal, state.step_of(signal))

@@ -18,8 +18,15 @@ SKETCH_FIGURES = ("scale", "zero", "offset", "length", "counts")
 """Columns of the sketches of a block, one entry a label but for `counts`, which holds `length` entries for each."""
 
 
-def encode(content_type: str, instance: str, start: int, seconds: float, aggregates: Iterable[dict[str, Any]]) -> bytes:
-    """Encode one message as JSON or MessagePack.
+def encode(
+    content_type: str,
+    instance: str,
+    start: int,
+    seconds: float,
+    aggregates: Iterable[dict[str, Any]],
+    sampling: tuple[int, int] | None = None,
+) -> bytes:
+    """Encode one message as JSON or MessagePack; `sampling` is the recommendation obeyed (epoch, version).
 
     Examples
     --------
@@ -27,6 +34,8 @@ def encode(content_type: str, instance: str, start: int, seconds: float, aggrega
     b'{"v":1,"instance":"a","start":0,"seconds":10,"aggregates":[]}'
     """
     message = {**_envelope(instance, start, seconds), "aggregates": list(aggregates)}
+    if sampling is not None:
+        message["sampling"] = {"epoch": sampling[0], "version": sampling[1]}
     return msgspec.json.encode(message) if content_type == JSON else msgspec.msgpack.encode(message)
 
 

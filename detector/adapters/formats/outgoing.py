@@ -1,4 +1,4 @@
-"""What is published: alerts, dead letters and scores, as JSON that holds no NaN."""
+"""What is published: alerts, forecasts, dead letters and scores, as JSON that holds no NaN."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 
 from detector.domain.aggregate import Head, Refusal
 from detector.domain.alert import Alert
+from detector.domain.forecast import Forecast
 from detector.domain.series import Signal
 from detector.ports import Message, Outgoing
 
@@ -60,6 +61,49 @@ def alert_message(alert: Alert, subject: str) -> Outgoing:
         subject=subject,
         payload=msgspec.json.encode(alert_payload(alert)),
         headers=_cloud_event(alert.message_id, f"detector.alert.{alert.state.value}", alert.signal.series.service),
+    )
+
+
+def forecast_payload(forecast: Forecast) -> dict[str, Any]:
+    """Build the body of a forecast message, wire contract version 1; times are Unix milliseconds UTC."""
+    series = forecast.signal.series
+    return {
+        "v": VERSION,
+        "id": forecast.signal.id,
+        "tenant": series.tenant,
+        "service": series.service,
+        "series": {"metric": series.metric, "labels": dict(series.labels)},
+        "signal": forecast.signal.statistic,
+        "unit": forecast.signal.unit,
+        "model": forecast.model,
+        "status": "ready",
+        "issued_at": forecast.issued_at,
+        "coverage": forecast.coverage,
+        "paths": [
+            {
+                "step_seconds": path.step / 1000,
+                "start": path.start,
+                "expected": path.expected,
+                "lower": path.lower,
+                "upper": path.upper,
+            }
+            for path in forecast.paths
+        ],
+        "realised": {
+            "forecasts": forecast.judged,
+            "mase": None if math.isnan(forecast.mase) else forecast.mase,
+            "coverage": None if math.isnan(forecast.inside) else forecast.inside,
+        },
+    }
+
+
+def forecast_message(forecast: Forecast, subject: str) -> Outgoing:
+    """Wrap a forecast."""
+    return Outgoing(
+        id=forecast.message_id,
+        subject=subject,
+        payload=msgspec.json.encode(forecast_payload(forecast)),
+        headers=_cloud_event(forecast.message_id, "detector.forecast", forecast.signal.series.service),
     )
 
 

@@ -15,7 +15,7 @@ from detector.domain.arrays import Floats, Integers
 from detector.domain.distribution import Distributions
 from detector.domain.distribution import joined as join_distributions
 
-KINDS = {kind.name.lower(): kind for kind in Kind if kind != Kind.RATIO}
+KINDS = {kind.name.lower(): kind for kind in Kind if kind < Kind.RATIO}
 NO_KIND = 255
 
 

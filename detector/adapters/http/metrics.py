@@ -80,6 +80,24 @@ class Metrics:
             ["model"],
             registry=r,
         )
+        self.forecast_signals = Gauge(
+            "detector_forecast_signals", "Signals forecast, by status; no_room: left out so far", ["status"], registry=r
+        )
+        self.forecast_mase = Gauge(
+            "detector_forecast_mase",
+            "Mean absolute error an hour ahead, over the last day, by that of the value a season before",
+            ["metric", "signal"],
+            registry=r,
+        )
+        self.forecast_coverage = Gauge(
+            "detector_forecast_coverage_ratio",
+            "Share of the values of the last day that lay in the interval forecast an hour before",
+            ["metric", "signal"],
+            registry=r,
+        )
+        self.forecast_resets = Gauge(
+            "detector_forecast_resets", "Parts of forecasters begun anew, as worse than a naive forecast", registry=r
+        )
         self.outbox = Gauge("detector_outbox_depth", "Messages written but not published yet", registry=r)
         self.reloads = Counter(
             "detector_partition_reloads", "Partitions dropped and loaded anew", ["reason"], registry=r

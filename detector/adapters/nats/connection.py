@@ -8,6 +8,7 @@ import logging
 import random
 import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
@@ -42,6 +43,8 @@ async def connect(
     deadline: float = 10.0,
     counts: Counts | None = None,
     credentials: Credentials | None = None,
+    options: Mapping[str, Any] | None = None,
+    log: Any = _log,
 ) -> Client:
     """Connect to NATS.
 
@@ -62,6 +65,10 @@ async def connect(
         Counted into from now on.
     credentials : Credentials, optional
         Key and certificates, read once.
+    options : mapping, optional
+        What `Credentials.options` gave before, for who must not read files now.
+    log : structlog logger, optional
+        Where troubles are told.
 
     Raises
     ------
@@ -72,8 +79,8 @@ async def connect(
     logging.getLogger("asyncio").addFilter(_worth_saying)
     servers, secrets = _split(url)
     known = credentials or Credentials()
-    secrets |= await asyncio.to_thread(known.options)
-    observer = _Observer(servers, counts if counts is not None else Counts())
+    secrets |= await asyncio.to_thread(known.options) if options is None else options
+    observer = _Observer(servers, counts if counts is not None else Counts(), log)
     client = _Client()
     client.demand_tls = known.demand_tls or any(server.startswith(("tls://", "wss://")) for server in servers)
     observer.client = client
@@ -141,6 +148,7 @@ class _Observer:
 
     servers: list[str]
     counts: Counts
+    log: Any
     client: Client | None = None
     connected: bool = False
     last: Exception | None = None
@@ -163,11 +171,11 @@ class _Observer:
 
     async def on_reconnect(self) -> None:
         self.counts.reconnects += 1
-        _log.info("nats connected again", servers=self.servers)
+        self.log.info("nats connected again", servers=self.servers)
 
     async def on_close(self) -> None:
         if self.connected:
-            _log.info("nats connection closed", servers=self.servers)
+            self.log.info("nats connection closed", servers=self.servers)
 
     def _say(self, kind: str, reason: str) -> None:
         now = time.monotonic()
@@ -176,7 +184,7 @@ class _Observer:
             self._said[kind] = (said_at, kept_back + 1)
             return
         self._said[kind] = (now, 0)
-        _log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+        self.log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

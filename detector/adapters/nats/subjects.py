@@ -9,6 +9,10 @@ from detector.errors import Undecodable
 
 METRICS, ALERTS, FORECASTS, DEADLETTER = "METRICS", "ALERTS", "FORECASTS", "DEADLETTER"
 
+SAMPLING = "sampling"
+"""The bucket of recommendations."""
+ACKNOWLEDGEMENTS = "sampling.ack.>"
+
 PARTITIONS = 32
 LONGEST_NAME = 512
 """Bytes of a tenant or service: an index of PostgreSQL holds no entry of more than 2,700."""
@@ -81,6 +85,11 @@ def alerts(tenant: str, service: str, severity: str) -> str:
     return f"alerts.{escape(tenant)}.{escape(service)}.{escape(severity)}"
 
 
+def forecasts(tenant: str, service: str) -> str:
+    """Subject of the forecasts of a service's signals."""
+    return f"forecasts.{escape(tenant)}.{escape(service)}"
+
+
 def deadletter(tenant: str, service: str) -> str:
     """Subject of what was refused, with its reason."""
     return f"deadletter.{escape(tenant)}.{escape(service)}"
@@ -89,6 +98,26 @@ def deadletter(tenant: str, service: str) -> str:
 def scores(tenant: str, service: str) -> str:
     """Plain subject of live scores; kept in no stream."""
     return f"scores.{escape(tenant)}.{escape(service)}"
+
+
+def kept(tenant: str, service: str) -> str:
+    """Key of a service's recommendation in the bucket `SAMPLING`."""
+    return f"{escape(tenant)}.{escape(service)}"
+
+
+def recommended(tenant: str, service: str) -> str:
+    """Subject of the notice that there is a new recommendation."""
+    return f"sampling.rec.{escape(tenant)}.{escape(service)}"
+
+
+def acknowledged(tenant: str, service: str, instance: str) -> str:
+    """Subject on which an instance says what it made of a recommendation."""
+    return f"sampling.ack.{escape(tenant)}.{escape(service)}.{escape(instance)}"
+
+
+def heartbeat(tenant: str) -> str:
+    """Subject on which whoever recommends shows that it lives."""
+    return f"sampling.heartbeat.{escape(tenant)}"
 
 
 def tick(partition: int) -> str:

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
 
-from detector.adapters.sql import alerts, budget, checkpoints, days, membership, outbox, ownership, runs
+from detector.adapters.sql import (
+    alerts,
+    budget,
+    checkpoints,
+    days,
+    forecasts,
+    forests,
+    membership,
+    outbox,
+    ownership,
+    runs,
+    sampling,
+)
 from detector.adapters.sql.engine import READERS, backfill, connect, remedied
 from detector.domain.alert import Alert
 from detector.domain.budget import Held, Stored, Tally
+from detector.domain.forecast import Forecast
+from detector.domain.recommendation import Acknowledgement, Issued
+from detector.domain.volume import Course, ServiceVolume
 from detector.ports import Attendance, Effects, EndedRun, Lease, Outgoing, Run
 
 P = ParamSpec("P")
@@ -242,6 +257,60 @@ class SqlStore:
         """Count the alerts that started within the last `seconds`, but for silence: (tenant, metric, how many)."""
         return await self._read(budget.fired, seconds)
 
+    async def save_forest(self, card: Mapping[str, Any], forest: bytes) -> None:
+        """Store a forest under the ``tenant``, ``service`` and ``version`` of its model card; one there stays."""
+        await self._write(forests.put, card, forest)
+
+    async def forest_cards(self) -> list[dict[str, Any]]:
+        """Model cards of the newest forest of each service, with ``fitted_at``."""
+        return await self._read(forests.cards)
+
+    async def prune_forests(self, older_than: float) -> int:
+        """Delete forests fitted more than `older_than` seconds ago, but the newest of each; returns how many went."""
+        return await self._write(forests.prune, older_than)
+
+    async def volumes(self, within: float) -> list[ServiceVolume]:
+        """Read what the series of each service come to, as partitions have told within so many seconds."""
+        return await self._read(sampling.volumes, within)
+
+    async def lead(self, owner: str, ttl: float) -> int | None:
+        """Be the one that recommends, for `ttl` seconds of the database's clock; None where another one is.
+
+        The epoch is the same as long as the lease is prolonged in time, and else the database's milliseconds, but in
+        any case more than before.
+        """
+        return await self._write(sampling.lead, owner, ttl)
+
+    async def resign(self, owner: str) -> None:
+        """Recommend no more, so that nobody need wait for the lease to end."""
+        await self._write(sampling.resign, owner)
+
+    async def courses(self) -> dict[str, Course]:
+        """Read, by tenant, what goes on from one recommendation to the next."""
+        return await self._read(sampling.courses)
+
+    async def save_recommendations(
+        self, owner: str, epoch: int, tenant: str, course: Course, issued: Sequence[Issued]
+    ) -> None:
+        """Store them; of those before the entries go, and after two days all.
+
+        Raises
+        ------
+        Fenced
+            Where somebody else recommends by now.
+        """
+        await self._write(sampling.save, owner, epoch, tenant, course, issued)
+
+    async def acknowledge(self, answers: Sequence[Acknowledgement]) -> None:
+        """Add to stored recommendations what instances made of them; of unknown ones nothing is kept."""
+        await self._write(sampling.acknowledge, answers)
+
+    async def recommendations(
+        self, *, tenant: str | None = None, service: str | None = None, history: bool = False, limit: int = 1000
+    ) -> list[Issued]:
+        """Read the newest recommendation of each service, or with `history` also those before, the newest first."""
+        return await self._read(sampling.listed, tenant, service, history, limit)
+
     async def alerts(
         self,
         *,
@@ -262,6 +331,26 @@ class SqlStore:
             Only those that started at or after this, Unix milliseconds.
         """
         return await self._read(alerts.listed, state, tenant, limit, since)
+
+    async def forecasts(
+        self, *, tenant: str | None = None, metric: str | None = None, limit: int = 100, since: int | None = None
+    ) -> list[Forecast]:
+        """Read forecasts, the latest first.
+
+        Parameters
+        ----------
+        tenant, metric : str, optional
+            Only these.
+        limit : int
+            How many at most; each takes about 10 KiB of memory.
+        since : int, optional
+            Only those issued at or after this, Unix milliseconds.
+        """
+        return await self._read(forecasts.listed, tenant, metric, limit, since)
+
+    async def prune_forecasts(self, older_than: float, limit: int) -> int:
+        """Delete at most `limit` forecasts issued more than `older_than` seconds ago; returns how many went."""
+        return await self._write(forecasts.prune, older_than, limit)
 
     async def close(self) -> None:
         """Wait for what is being written and let go."""
@@ -309,4 +398,6 @@ def _commit(connection: Connection, owner: str, effects: Sequence[Effects]) -> N
         )
     alerts.put(connection, [alert for part in effects for alert in part.alerts])
     budget.put(connection, effects)
+    forecasts.put(connection, [forecast for part in effects for forecast in part.forecasts])
+    sampling.put(connection, effects)
     outbox.put(connection, [(part.partition, message) for part in effects for message in part.outbox])

@@ -135,6 +135,57 @@ alert_levels = Table(
     Column("evidence", Json("evidence"), nullable=False),
 )
 
+sampling_volumes = Table(
+    "sampling_volumes",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("stream_created", BigInteger, nullable=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("series", Json("series"), nullable=False),
+)
+
+sampling_lease = Table(
+    "sampling_lease",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("owner", String),  # NULL: free
+    Column("epoch", BigInteger, nullable=False),
+    Column("lease_until", UtcDateTime, nullable=False),
+)
+
+sampling_courses = Table(
+    "sampling_courses",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("course", Json("course"), nullable=False),
+)
+
+recommendations = Table(
+    "recommendations",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("epoch", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("stored_at", UtcDateTime, nullable=False),
+    Column("newest", Boolean, nullable=False),  # of its service; of all others the entries are gone
+    Column("published", Boolean, nullable=False),
+    Column("body", Json("body"), nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("kept", Double, nullable=False),
+    Column("kappa", Reading),  # NULL: infinite
+    Column("applied", Integer, nullable=False),
+    Column("clamped", Integer, nullable=False),
+    Column("rejected", Integer, nullable=False),
+    Column("measured_seen", Double, nullable=False),
+    Column("measured_kept", Double, nullable=False),
+    Index(None, "stored_at"),
+)
+
 job_runs = Table(
     "job_runs",
     metadata,
@@ -149,4 +200,36 @@ job_runs = Table(
     Column("detail", String),
     # of each job one run at a time, whoever claims what at the same moment
     Index(None, "job", unique=True, sqlite_where=text("ended_at IS NULL"), postgresql_where=text("ended_at IS NULL")),
+)
+
+forecasts = Table(
+    "forecasts",
+    metadata,
+    Column("signal", String, primary_key=True),  # its id
+    Column("issued_at", BigInteger, primary_key=True, autoincrement=False),
+    Column("tenant", String, nullable=False),
+    Column("service", String, nullable=False),
+    Column("metric", String, nullable=False),
+    Column("labels", Json("labels"), nullable=False),
+    Column("statistic", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("coverage", Double, nullable=False),
+    Column("paths", Json("paths"), nullable=False),  # of each: step, start, expected, lower, upper
+    # of the forecasts that could be judged in the day before
+    Column("judged", Integer, nullable=False),
+    Column("mase", Reading),
+    Column("inside", Reading),
+    Index(None, "issued_at"),
+)
+
+forests = Table(
+    "forests",
+    metadata,
+    Column("tenant", String, primary_key=True),
+    Column("service", String, primary_key=True),
+    Column("version", BigInteger, primary_key=True, autoincrement=False),
+    Column("card", Json("card"), nullable=False),
+    Column("forest", LargeBinary, nullable=False),
+    Column("fitted_at", UtcDateTime, nullable=False),
 )

@@ -139,6 +139,8 @@ def figure(value: float) -> str:
 def _story(alert: Alert) -> str:
     if alert.reason == "missing":
         return "gone silent"
+    if alert.reason == "forecast_breach":
+        return alert.breach
     unit = "" if alert.signal.unit == "1" else alert.signal.unit.translate(_NO_BRACES)
     observed = f"{figure(alert.observed)} {unit}".rstrip()
     return f"{observed}, expected {figure(alert.lower)} to {figure(alert.upper)} (surprise {alert.surprise:.1f})"

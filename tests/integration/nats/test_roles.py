@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 import subprocess
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
 from nats.js.api import KeyValueConfig
 
+from detector.adapters.formats.sampling import decode_acknowledgement, encode_order, encode_recommendation
+from detector.adapters.nats import subjects
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.credentials import Credentials
 from detector.adapters.nats.embedded import _binary
-from detector.adapters.nats.streams import ensure_streams
+from detector.adapters.nats.sampling import Bucket
+from detector.adapters.nats.streams import ensure_streams, stream_info
+from detector.collector import Collector
+from detector.domain.recommendation import Entry, Recommendation, Stratum
 from detector.errors import BusError
 from detector.ports import Outgoing
 from tests.integration.nats.conftest import batch
@@ -116,9 +123,9 @@ def _key(broker: Deployed, role: str) -> str:
 async def test_the_admin_may_do_everything(broker: Deployed) -> None:
     errors: list[str] = []
     client = await broker.watched("admin", errors)
-    for subject in {subject for subjects in MAY_NOT_SUBSCRIBE.values() for subject in subjects}:
+    for subject in {subject for named in MAY_NOT_SUBSCRIBE.values() for subject in named}:
         await client.subscribe(subject)
-    for subject in {subject for subjects in MAY_NOT_PUBLISH.values() for subject in subjects}:
+    for subject in {subject for named in MAY_NOT_PUBLISH.values() for subject in named}:
         await client.publish(subject, b"{}")
     end = await client.subscribe("end")
     await client.publish("end", b"")
@@ -177,6 +184,36 @@ async def test_recommendations_are_written_by_the_service_and_read_by_the_collec
     assert (await acks.next_msg(5)).data == b"applied"
     assert errors == []
     await disconnect(collector)
+    await disconnect(service)
+
+
+async def test_the_sampling_contract_works_within_these_permissions(broker: Deployed) -> None:
+    errors: list[str] = []
+    service = await broker.watched("service", errors)
+    await ensure_streams(service.jetstream())
+    acks = await service.subscribe(subjects.ACKNOWLEDGEMENTS)
+    entry = Entry("d", None, "s", "rate", 1.0, (Stratum(None, 0.5, 5.0),), 1.0, 9.0, 0.1, 1.0)
+    told = Recommendation("acme", "web.shop", 7, 1, 0, 120.0, 0, 5.0, 0.01, ("because",), (entry,))
+    await Bucket(service).put("acme", "web.shop", encode_recommendation(told))
+    collector = await asyncio.to_thread(
+        partial(
+            Collector, broker.url, "acme", "web.shop", instance="pod.1", seconds=0.2, mode="rate",
+            credentials=broker.credentials("collector"),
+        )
+    )  # fmt: skip
+    await until(lambda: collector.counts()["connected"])
+
+    async def obeyed() -> bool:
+        await service.publish(subjects.heartbeat("acme"), encode_order((7, 0)))
+        return bool(collector.counts()["epoch"] == 7)
+
+    await until(obeyed)
+    answer = decode_acknowledgement((await acks.next_msg(5)).data)
+    assert (answer.instance, answer.result, answer.version) == ("pod.1", "applied", 1)
+    collector.observe("d", 1.0)
+    await asyncio.to_thread(collector.close)
+    assert (await stream_info(service.jetstream())).last >= 1
+    assert errors == []
     await disconnect(service)
 
 

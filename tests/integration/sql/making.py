@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from detector.domain.alert import Alert, Severity, State, alert_id
+from detector.domain.forecast import Forecast, Path
 from detector.domain.series import Series, Signal
 from detector.ports import Effects, Lease, Outgoing
 
@@ -39,6 +40,13 @@ def an_alert(number: int = 0, *, tenant: str = "acme", revision: int = 0, **chan
             "windows": [[0, 1.5], [10, None]],
         },
     )
+    return dataclasses.replace(first, **changes)
+
+
+def a_forecast(number: int, issued_at: int, **changes: Any) -> Forecast:
+    signal = Signal(Series("acme", "shop", f"m{number}", (("zone", "ö=1"),)), "rate", "1/s")
+    path = Path(300_000, issued_at, (0.1 + 0.2, 1e300), (5e-324, -1.5), (1 / 3, 2e300))
+    first = Forecast(-1, signal, "load/1", issued_at, 0.9, (path,), 96, 0.75, 0.9)
     return dataclasses.replace(first, **changes)
 
 

@@ -23,11 +23,11 @@ from detector.adapters.sql.store import SqlStore
 from detector.adapters.sql.tables import metadata
 from detector.domain.budget import Evidence, Held, Tally
 from detector.errors import StoreError
-from tests.integration.sql.making import a_message, an_alert, effects
+from tests.integration.sql.making import a_forecast, a_message, an_alert, effects
 from tests.postgres import Postgres
 
 ROOT = Path(__file__).parents[3]
-HEAD = "0005"
+HEAD = "0008"
 SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -71,7 +71,13 @@ async def test_db_04_up_down_up_with_rows(url: str) -> None:
     await store.commit("a", [replace(effects(lease, 2), tallies=(tally,))])
     held = Held("*/*", 20.0, 4.5, 1.5, 2, 3, Evidence(1.0, (2.0,), {0: tally.counts}))
     await store.save_levels([held])
+    forecast = a_forecast(1, 1_764_032_400_000)
+    await store.commit("a", [replace(effects(lease, 2), forecasts=(forecast,))])
+    assert await store.forecasts() == [forecast]
     assert (await store.tallies(), [stored.held for stored in await store.levels()]) == ([tally], [held])
+    card = {"tenant": "acme", "service": "shop", "version": 7}
+    await store.save_forest(card, b"forest")
+    assert [found["version"] for found in await store.forest_cards()] == [7]
     await store.close()
     upgrade(url)
 
@@ -89,7 +95,12 @@ async def test_db_04_up_down_up_with_rows(url: str) -> None:
     assert await store.load_checkpoints(0) == [(3, b"after"), (2, big)]
     await store.commit("a", [effects(lease, 2, alerts, (a_message(0), a_message(2)))])
     assert await store.unpublished(10, "a") == [a_message(1), a_message(2)]
-    assert (await store.tallies(), await store.levels()) == ([], [])
+    assert (await store.tallies(), await store.levels(), await store.forest_cards()) == ([], [], [])
+    assert await store.forecasts() == []
+    await store.commit("a", [replace(effects(lease, 2), forecasts=(forecast,))])
+    assert await store.forecasts() == [forecast]
+    await store.save_forest(card, b"forest")
+    assert len(await store.forest_cards()) == 1
     await store.save_levels([held])
     assert [stored.held for stored in await store.levels()] == [held]
     await store.close()

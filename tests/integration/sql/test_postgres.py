@@ -110,6 +110,7 @@ async def test_a_stopped_owner_holds_up_nobody_elses_claim(postgres_url: str) ->
     await store.close()
 
 
+@pytest.mark.soak
 async def test_a_killed_server_comes_back_and_every_commit_may_be_repeated(mortal: Postgres) -> None:
     """Commits go on over kills; each is repeated until it is acknowledged, and nothing is there twice or lost."""
     mortal.execute("CREATE DATABASE killed")

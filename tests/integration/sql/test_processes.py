@@ -119,6 +119,7 @@ async def killed_while_saving(url: str, owner: str, first: int, after: float) ->
         return seen["saved"], seen["begun"]
 
 
+@pytest.mark.soak
 async def test_st_01_a_kill_while_saving_leaves_current_or_previous(empty_url: str) -> None:
     url = empty_url
     upgrade(url)

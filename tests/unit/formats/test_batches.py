@@ -229,9 +229,9 @@ def test_fields_of_later_versions_are_passed_over() -> None:
     assert read(body.encode()).metrics == ["good"]
 
 
-def test_ticks_and_refused_heads_are_not_looked_into() -> None:
+def test_empty_ticks_and_refused_heads_are_not_looked_into() -> None:
     refused = Head(2, T0, "acme", "shop", refused=(Refusal(None, "internal_error", "x"),))
-    found = decode([(Head(1, T0), "", b"\xff"), (refused, "", b"\xff"), (HEAD, "", encode(JSON, "a", T0, 10, [GOOD]))])
+    found = decode([(Head(1, T0), "", b""), (refused, "", b"\xff"), (HEAD, "", encode(JSON, "a", T0, 10, [GOOD]))])
     assert found.heads[:2] == [Head(1, T0), refused]
     assert found.head.tolist() == [2]
 

@@ -61,7 +61,7 @@ def busy() -> list[Sent]:
         messages.append(message(T0 + i * STEP, [gauge(float(y[i]))], service="other"))
         if i % 50 == 10:
             head, kind, body = tick(T0 + i * STEP)
-            messages.append((replace(head, notice=Notice(i, {"*/told": 2.5 + i / 100, "*/*": 3.0})), kind, body))
+            messages.append((replace(head, told=Notice(i, {"*/told": 2.5 + i / 100, "*/*": 3.0})), kind, body))
         messages += readings([float(x[i])], T0 + i * STEP, tenant="replay-1", now=T0 + (i + 1) * STEP)
     return in_order(messages)
 

@@ -17,7 +17,7 @@ from detector.pipeline.state import Levels
 from detector.pipeline.tally import tallied
 from tests.synth import STEP, T0, Echo, Run, Sent, gauge, in_order, message, plan, readings
 
-LEVELS = Levels(on=2.75, off=1.5, critical=3.5, keep_windows=3)
+LEVELS = Levels(on=2.75, off=1.5, critical=3.5, keep_windows=3, rearm_windows=0)
 ALL = Budget(2.0)
 OWN = Budget(5.0, "acme", "cpu")
 PLAN = plan(banks=[("*", Echo)], levels=LEVELS, budgets=[OWN, ALL])
@@ -26,7 +26,7 @@ PLAN = plan(banks=[("*", Echo)], levels=LEVELS, budgets=[OWN, ALL])
 def heard(levels: dict[str, float], version: int, now: int) -> Sent:
     """A tick that carries levels."""
     head, kind, body = message(0, [], now=now)
-    return replace(head, tenant="", service="", notice=Notice(version, levels)), kind, body
+    return replace(head, tenant="", service="", told=Notice(version, levels)), kind, body
 
 
 def ran(messages: Sequence[Sent], **changes: object) -> Run:

@@ -72,6 +72,16 @@ def test_instances_and_parts_of_a_window_merge() -> None:
     assert run.values(RATIO) == []
 
 
+def test_windows_of_few_events_have_a_rate_and_nothing_else_that_is_judged() -> None:
+    sizes = [30, 29, 31, 5]
+    sent = (message(T0 + i * STEP, [histogram(latencies(n, i), errors=1)]) for i, n in enumerate(sizes))
+    run = ran(with_end(list(sent), len(sizes)), least_events=30)
+    assert run.values(RATE) == [n / 10 for n in sizes]
+    assert len(run.values(P50)) == len(run.values(P99)) == 2
+    assert run.values(RATIO) == [1 / 30, 1 / 31]
+    assert run.alerts == []
+
+
 def test_columns_carry_sketches() -> None:
     values = [latencies(200, 1), latencies(50, 2)]
     sketches = [sketch(v) for v in values]

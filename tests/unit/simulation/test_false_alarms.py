@@ -52,6 +52,7 @@ def _rates(surprises: np.ndarray) -> tuple[float, float, float]:
     return float(before.mean()), float(after.mean()), float((after - before).std()) / math.sqrt(len(after))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("first", "then"), [(0.1, 0.01), (0.01, 0.1)])
 def test_false_alarms_keep_to_the_scale_when_the_rate_changes_ten_times(first: float, then: float) -> None:
     before, after, error = _rates(_surprises(first, then, told=True))
@@ -59,6 +60,7 @@ def test_false_alarms_keep_to_the_scale_when_the_rate_changes_ten_times(first: f
     assert after <= max(before, NOMINAL) + 2 * error, (before, after, error)
 
 
+@pytest.mark.soak
 def test_without_the_variance_they_would_not() -> None:
     before, after, _ = _rates(_surprises(0.1, 0.01, told=False))
     assert before <= NOMINAL

@@ -34,6 +34,7 @@ def agrees(estimates: list[float], truth: float) -> None:
     assert abs(np.mean(estimates) - truth) <= 4 * error, (np.mean(estimates), truth, error)
 
 
+@pytest.mark.soak
 def test_all_kept_is_all_known() -> None:
     window, rng = one_series(), np.random.default_rng(0)
     truth = exactly(window)[0]

@@ -1,0 +1,117 @@
+"""What a tenant's series come to, and what a recommendation for them goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """One histogram series as its partition sees it.
+
+    Attributes
+    ----------
+    metric : str
+    labels : mapping
+    unit : str
+    step_s : float
+        Seconds of the windows in which it is scored.
+    instances : int
+        That have reported lately.
+    low, high : float
+        Events a second, before sampling: the least and the most to be expected next.
+    p50, p99 : float
+    surprise : float
+        Of the strangest of its signals in the last windows.
+    """
+
+    metric: str
+    labels: Mapping[str, str]
+    unit: str
+    step_s: float
+    instances: int
+    low: float
+    high: float
+    p50: float
+    p99: float
+    surprise: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceVolume:
+    """The largest series of one service."""
+
+    tenant: str
+    service: str
+    series: tuple[Volume, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ration:
+    """How much a tenant may keep.
+
+    Attributes
+    ----------
+    events_per_s : float
+        Above 0, over all services.
+    p_min : float
+        In (0, 1].
+    mode : str
+        `strata` or `rate`.
+    """
+
+    events_per_s: float
+    p_min: float = 0.001
+    mode: str = "strata"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a tenant's collectors did since the last recommendation: events a second kept, and signs of pressure."""
+
+    kept: float | None = None
+    dropped: int = 0
+    queue: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What one series was recommended last.
+
+    Attributes
+    ----------
+    p : float
+        Without boost.
+    moving : bool
+        Whether that was one step on the way to somewhere.
+    boost, rest : float
+        Windows for which it is still boosted, and after that not to be boosted again.
+    """
+
+    p: float
+    moving: bool = False
+    boost: float = 0.0
+    rest: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What goes on from one recommendation to the next, for a tenant.
+
+    Attributes
+    ----------
+    pressure : float
+        Part of the budget that is used: less after drops, and slowly up again.
+    gain : float
+        Corrects what was kept beyond expectation, at most 1.
+    expected : float
+        Events a second that should be kept by the last recommendation.
+    paces : mapping
+        By name of the series.
+    """
+
+    pressure: float = 1.0
+    gain: float = 1.0
+    expected: float = 0.0
+    paces: Mapping[str, Pace] = field(default_factory=dict)

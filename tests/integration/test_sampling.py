@@ -1,0 +1,237 @@
+"""The closed loop over a real broker and database: collectors, partitions, and one process that recommends."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nats.aio.client import Client
+
+from detector.adapters.formats.sampling import decode_recommendation, encode_order
+from detector.adapters.http.metrics import Metrics
+from detector.adapters.nats import subjects
+from detector.adapters.nats.connection import connect, disconnect
+from detector.adapters.nats.embedded import EmbeddedServer
+from detector.adapters.nats.sampling import read_recommendation
+from detector.adapters.nats.streams import ensure_streams
+from detector.adapters.sql.migrate import upgrade
+from detector.adapters.sql.store import SqlStore
+from detector.collector import Collector, obedience
+from detector.domain.recommendation import Issued
+from detector.domain.volume import Ration
+from detector.jobs import partition
+from detector.jobs.sampling import Pulse, Recommender
+from detector.jobs.worker import Worker
+from tests.synth import plan
+from tests.waiting import until
+
+METRIC = "http.server.request.duration"
+PULSE = Pulse(beat=0.1, every=0.4, valid=3.0, lease=2.0)
+RATION = Ration(60.0, p_min=0.01)
+RATE = 400.0
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a minute until a service counts as dead would make a test of minutes."""
+    monkeypatch.setattr(obedience, "EPOCH_SECONDS", 1.5)
+    monkeypatch.setattr(partition, "VOLUME_SECONDS", 0.3)
+
+
+class Load:
+    """A service that observes at a steady rate, which may change."""
+
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
+        self.rate = RATE
+        self.seen = 0
+
+    async def run(self) -> None:
+        rng = np.random.default_rng(4)
+        began, done = time.monotonic(), 0.0
+        while True:
+            await asyncio.sleep(0.02)
+            due = (time.monotonic() - began) * self.rate
+            for value in rng.lognormal(-3.0, 0.8, max(int(due - done), 0)):
+                self.collector.observe(METRIC, value, {"route": "/pay"}, error=value > 0.3)
+                self.seen += 1
+                done += 1.0
+
+
+@asynccontextmanager
+async def room(folder: Path) -> AsyncIterator[tuple[Client, SqlStore]]:
+    """A broker, a database, and a worker that tells volumes."""
+    async with EmbeddedServer(folder / "nats") as server:
+        client = await connect(server.url)
+        await ensure_streams(client.jetstream())
+        url = f"sqlite:///{folder / 'detector.db'}"
+        upgrade(url)
+        store = SqlStore.open(url)
+        worker = Worker(
+            store,
+            client,
+            plan(volumes=True, min_step=1000),
+            "worker",
+            range(subjects.PARTITIONS),
+            Metrics(),
+            lambda _: None,
+        )
+        stop = asyncio.Event()
+        working = asyncio.create_task(worker.run(stop))
+        yield client, store
+        stop.set()
+        await working
+        await store.close()
+        await disconnect(client)
+
+
+@asynccontextmanager
+async def loaded(client: Client, mode: str = "strata", instance: str = "pod-1") -> AsyncIterator[Load]:
+    url = client.connected_url
+    assert url is not None
+    collector = Collector(url.geturl(), "acme", "shop", instance=instance, seconds=1.0, mode=mode)
+    load = Load(collector)
+    running = asyncio.create_task(load.run())
+    yield load
+    running.cancel()
+    await asyncio.to_thread(collector.close)
+
+
+@asynccontextmanager
+async def recommending(
+    client: Client, store: SqlStore, owner: str, *, publish: bool = True
+) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(Recommender(store, client, owner, RATION, publish=publish, pulse=PULSE).run())
+    yield task
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def kept_per_s(load: Load, seconds: float = 2.5) -> float:
+    """Measure, from window to window, what a collector keeps."""
+    counts = load.collector.counts
+    first = counts()["seen"]
+    await until(lambda: counts()["seen"] > first, 20)
+    began, before = time.monotonic(), counts()
+    await until(lambda: time.monotonic() - began >= seconds, 20)
+    last = counts()["seen"]
+    await until(lambda: counts()["seen"] > last, 20)
+    return float((counts()["kept"] - before["kept"]) / (time.monotonic() - began))
+
+
+async def newest(store: SqlStore) -> Issued | None:
+    found = await store.recommendations()
+    return found[0] if found else None
+
+
+@pytest.mark.soak
+async def test_the_loop_closes_survives_the_service_and_is_told_in_sql(tmp_path: Path) -> None:
+    async with room(tmp_path) as (client, store), loaded(client) as load:
+        async with recommending(client, store, "first"):
+
+            async def answered() -> bool:
+                found = await newest(store)
+                return found is not None and found.applied == 1 and found.measured_seen > 0.8 * RATE
+
+            await until(answered, 90, lambda: str(load.collector.counts()))
+            first = load.collector.counts()["epoch"]
+
+            async def near() -> bool:
+                return 0.6 * 60 <= await kept_per_s(load) <= 1.3 * 60
+
+            await until(near, 40)
+            found = await newest(store)
+            assert found is not None
+            (own, rest) = found.recommendation.entries
+            assert (own.metric, own.labels, own.mode, len(own.strata)) == (METRIC, {"route": "/pay"}, "strata", 5)
+            assert (rest.labels, own.window_s) == (None, 1.0)
+            assert "budget_missed" in " ".join(found.recommendation.reason)
+            load.rate = 5 * RATE
+            assert await kept_per_s(load) <= 1.5 * 60
+        await until(lambda: load.collector.counts()["epoch"] == 0, 20)  # nobody recommends any more
+        kept = await kept_per_s(load)
+        assert 0.5 * 60 <= kept <= 1.3 * 60
+        load.rate = 15 * RATE
+        assert await kept_per_s(load) == pytest.approx(kept, rel=0.3)
+        async with recommending(client, store, "second"):
+            await until(lambda: load.collector.counts()["epoch"] > first, 20)
+        assert await store.lead("third", 1.0) is not None  # who ends gives up the lease
+    assert load.collector.counts()["seen"] == load.seen
+    assert load.collector.counts()["dropped"] == 0
+
+
+async def test_of_two_processes_one_recommends_and_the_other_takes_over(tmp_path: Path) -> None:
+    async with room(tmp_path) as (client, store), loaded(client) as load:
+        async with recommending(client, store, "a"), recommending(client, store, "b"):
+            await until(lambda: load.collector.counts()["version"] >= 3, 40)
+            assert len({one.recommendation.epoch for one in await store.recommendations(history=True)}) == 1
+        first = load.collector.counts()["epoch"]
+        async with recommending(client, store, "b"):
+            await until(lambda: load.collector.counts()["epoch"] > first, 30)
+
+
+async def test_notices_twice_late_or_forged_change_nothing(tmp_path: Path) -> None:
+    async with room(tmp_path) as (client, store), loaded(client) as load:
+        async with recommending(client, store, "a"):
+            await until(lambda: load.collector.counts()["version"] >= 2, 40)
+            epoch = load.collector.counts()["epoch"]
+            notice = subjects.recommended("acme", "shop")
+            for order in [(epoch, 1), (epoch, 2), (epoch, 1), (epoch - 5, 99), (epoch + 5, 1)] * 20:
+                await client.publish(notice, encode_order(order))
+            for nonsense in (b"", b"{}", b"\xff", b'{"v":1,"epoch":"x","version":1}'):
+                await client.publish(notice, nonsense)
+                await client.publish(subjects.heartbeat("acme"), nonsense)
+            version = load.collector.counts()["version"]
+            await until(lambda: load.collector.counts()["version"] >= version + 2, 20)
+            assert load.collector.counts()["epoch"] == epoch
+
+        # a value that is left behind is obeyed by nobody, whatever is noticed: its epoch has no heartbeats
+        await until(lambda: load.collector.counts()["epoch"] == 0, 20)
+        for _ in range(20):
+            await client.publish(notice, encode_order((epoch, 10_000)))
+        await client.flush()
+        left = await read_recommendation(client, "acme", "shop")
+        assert left is not None
+        assert left.epoch == epoch
+        await kept_per_s(load, 1.0)
+        assert load.collector.counts()["epoch"] == 0
+
+
+async def test_shadow_stores_and_publishes_nothing(tmp_path: Path) -> None:
+    async with room(tmp_path) as (client, store), loaded(client) as load:
+        heard = await client.subscribe("sampling.>")
+        async with recommending(client, store, "a", publish=False):
+
+            async def stored() -> bool:
+                return len(await store.recommendations(history=True)) >= 3
+
+            await until(stored, 40)
+        found = await newest(store)
+        assert found is not None
+        assert (found.published, found.applied, found.measured_kept) == (False, 0, 0.0)
+        assert heard.pending_msgs == 0
+        assert await read_recommendation(client, "acme", "shop") is None
+        assert load.collector.counts()["epoch"] == 0
+
+
+async def test_a_collector_that_keeps_everything_says_so(tmp_path: Path) -> None:
+    async with (
+        room(tmp_path) as (client, store),
+        loaded(client, mode="sketch") as load,
+        recommending(client, store, "a"),
+    ):
+
+        async def answered() -> bool:
+            found = await newest(store)
+            return found is not None and found.clamped == 1
+
+        await until(answered, 40)
+        body = (await (await client.jetstream().key_value("sampling")).get("acme.shop")).value or b""
+        assert decode_recommendation(body).service == "shop"
+    counts = load.collector.counts()
+    assert counts["kept"] == counts["seen"] == load.seen
