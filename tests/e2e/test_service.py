@@ -123,6 +123,7 @@ async def test_nc_06_sigterm_with_messages_in_hand_loses_none(tmp_path: Path) ->
     await service.stop()
 
 
+@pytest.mark.soak
 async def test_nc_01_after_a_broker_crash_all_50_are_handled_and_health_shows_it(tmp_path: Path) -> None:
     async with EmbeddedServer(tmp_path / "nats") as broker:
         service = DetectorProcess(tmp_path / "detector-data", "--nats", broker.url)
