@@ -38,7 +38,7 @@ def test_all_cost_what_they_were_given(results: Results) -> None:
     for (name, share), of_seeds in results.items():
         volume = float(np.mean([result.volume for result in of_seeds]))
         if share and "allowed" not in name:  # who needs less than it was given may save
-            assert volume == pytest.approx(share, rel=0.1), name
+            assert volume == pytest.approx(share, rel=0.15), name
         elif share:
             assert volume <= 1.03 * share
     assert results[FULL, 0.0][0].volume == 1.0
