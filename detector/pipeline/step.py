@@ -115,7 +115,8 @@ def _hear(state: PartitionState, head: Head) -> None:
 
 def _scored(state: PartitionState, closed: np.ndarray, heads: list[Head]) -> Iterator[Scored]:
     """Yield the windows that were sent, then those that forests made of them."""
-    closed = closed[(closed["events"] == 0.0) | (closed["events"] >= state.plan.least_events)]
+    if state.plan.least_events > 0.0:
+        closed = closed[(closed["events"] == 0.0) | (closed["events"] >= state.plan.least_events)]
     windows = assess(state, with_ratios(state, closed, heads))
     yield windows
     if state.ensembles is not None:

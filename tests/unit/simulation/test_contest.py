@@ -22,7 +22,7 @@ from detector.simulation.surge import surge
 from detector.simulation.traffic import Size
 
 pytestmark = pytest.mark.soak
-SMALL = Size(series=24, windows=120, warm=72, events=600.0, seeds=2)
+SMALL = Size(series=24, windows=140, warm=76, events=800.0, seeds=2)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_all_cost_what_they_were_given(results: Results) -> None:
     for (name, share), of_seeds in results.items():
         volume = float(np.mean([result.volume for result in of_seeds]))
         if share and "allowed" not in name:  # who needs less than it was given may save
-            assert volume == pytest.approx(share, rel=0.15), name
+            assert volume == pytest.approx(share, rel=0.08), name
         elif share:
             assert volume <= 1.03 * share
     assert results[FULL, 0.0][0].volume == 1.0
@@ -68,6 +68,7 @@ def test_estimates_are_unbiased_and_anomalies_are_found_as_in_full_collection(re
         assert abs(results[OURS, 0.1][seed].bias) < 0.005
         assert results[OURS, 0.1][seed].recall > results[FULL, 0.0][seed].recall - 0.2
         assert results[OURS, 0.1][seed].p99_kept > 0.9
+        assert results[FULL, 0.0][seed].recall > 0.2
         assert results[FULL, 0.0][seed].errors == (0.0, 0.0, 0.0)
 
 
