@@ -104,14 +104,14 @@ class Course:
     pressure : float
         Part of the budget that is used: less after drops, and slowly up again.
     gain : float
-        Corrects what was kept beyond expectation, at most 1.
-    expected : float
-        Events a second that should be kept by the last recommendation.
+        Corrects what is kept beyond what was asked for, at most 1.
+    asked : float
+        The part of it that the last recommendation asked for; 1 where the budget was not short.
     paces : mapping
         By name of the series.
     """
 
     pressure: float = 1.0
     gain: float = 1.0
-    expected: float = 0.0
+    asked: float = 1.0
     paces: Mapping[str, Pace] = field(default_factory=dict)

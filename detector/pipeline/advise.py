@@ -27,6 +27,8 @@ QUEUE = 0.8
 EASE, RECOVERY = 0.7, 0.05
 """Backpressure: the budget times this after drops or a full queue, and so much of it back a minute."""
 LEAST_PRESSURE, LEAST_GAIN = 0.05, 0.5
+GAIN_STEPS = 20
+"""A correction counts in steps of a twentieth, so that noise moves no rates."""
 LEAST_EVENTS = 5.0
 """Events a window that the cap of a series always leaves room for, so that one that wakes up is seen."""
 _WEIGHTS = np.diff([0.0, *CUTS, 1.0])
@@ -86,18 +88,23 @@ def advise(
     About 0.2 ms a series.
     """
     named = [(one.service, series) for one in services for series in one.series]
-    course = _pressed(course, measured, seconds)
-    budget = ration.events_per_s * course.pressure
     low, high, step, instances = (_column(named, name) for name in ("low", "high", "step_s", "instances"))
+    last = [course.paces.get(_name(*one)) for one in named]
+    due = course.asked * sum(
+        pace.p * events for pace, events in zip(last, low.tolist(), strict=True) if pace is not None
+    )
+    course = _pressed(course, due, measured, seconds)
+    budget = ration.events_per_s * course.pressure
     strata = ration.mode == STRATA
     wanted = np.array([need(series.p50, series.p99, strata=strata) for _, series in named])
-    found = allocate(wanted / step, low, budget * (1.0 - RESERVE) * course.gain, ration.p_min * low)
+    found = allocate(wanted / step, low, budget * (1.0 - RESERVE), ration.p_min * low)
     target = np.divide(found.events, low, out=np.ones(len(named)), where=low > 0.0)
     paces = [
-        _towards(course.paces.get(_name(*one)), min(max(float(p), ration.p_min), 1.0), seconds / one[1].step_s)
-        for one, p in zip(named, target, strict=True)
+        _towards(before, min(max(float(p), ration.p_min), 1.0), seconds / one[1].step_s)
+        for one, before, p in zip(named, last, target, strict=True)
     ]
-    base = np.array([pace.p for pace in paces])
+    asked = math.floor(course.gain * GAIN_STEPS) / GAIN_STEPS if found.kappa > 1.0 else 1.0
+    base = np.maximum(asked * np.array([pace.p for pace in paces]), ration.p_min)
     paces, p = _boosted(named, paces, base, low, budget * RESERVE)
     room = np.maximum(p * high, LEAST_EVENTS / step)
     allotted = room * min(1.0, budget / max(float(room.sum()), 1e-300))
@@ -113,24 +120,28 @@ def advise(
     }
     kept = float((p * low).sum())
     course = Course(
-        course.pressure, course.gain, kept, {_name(*one): pace for one, pace in zip(named, paces, strict=True)}
+        course.pressure, course.gain, asked, {_name(*one): pace for one, pace in zip(named, paces, strict=True)}
     )
     reason = _reason(named, paces, found.kappa, course, ration, float(low.sum()), kept)
     whole = {service: (*own, *_rests(own)) for service, own in entries.items()}
     return Advice(whole, safe, reason, found.kappa, float(low.sum()), kept, course)
 
 
-def _pressed(course: Course, measured: Measured, seconds: float) -> Course:
-    """Give way where collectors can't keep up, come back slowly, and correct what was kept beyond expectation."""
+def _pressed(course: Course, due: float, measured: Measured, seconds: float) -> Course:
+    """Give way where collectors can't keep up, come back slowly, and aim lower where they keep more than they should.
+
+    What they should keep goes by the traffic of now at the rates of the last time. So the correction does not see its
+    own effect, nor a change of traffic, which the rates themselves will follow; and the reserve takes a small excess.
+    """
     if measured.dropped > 0 or measured.queue > QUEUE:
         pressure = max(course.pressure * EASE, LEAST_PRESSURE)
     else:
         pressure = min(course.pressure + RECOVERY * seconds / 60.0, 1.0)
     gain = course.gain
-    if measured.kept is not None and measured.kept > 0.0 and course.expected > 0.0:
-        off = min(max(course.expected / measured.kept, 1.0 / MOST_UP), MOST_UP)
-        gain = min(max(gain * math.sqrt(math.sqrt(off)), LEAST_GAIN), 1.0)
-    return Course(pressure, gain, course.expected, course.paces)
+    if measured.kept is not None and due > 0.0:
+        fits = min(max(due / max(measured.kept, 1e-300) / (1.0 - RESERVE), LEAST_GAIN), 1.0)
+        gain *= math.sqrt(math.sqrt(fits / gain))
+    return Course(pressure, gain, course.asked, course.paces)
 
 
 def _towards(last: Pace | None, target: float, windows: float) -> Pace:
@@ -221,8 +232,8 @@ def _reason(
         said.append("the allowed errors fit, the rest is saved")
     if course.pressure < 1.0:
         said.append(f"backpressure: {course.pressure:.0%} of the budget in use")
-    if course.gain < 1.0:
-        said.append(f"more was kept than expected: {course.gain:.0%} of the budget aimed at")
+    if course.asked < 1.0:
+        said.append(f"more is kept than asked for: {course.asked:.0%} of the rates are asked for")
     boosts = [f"{service} {one.metric}" for (service, one), pace in zip(named, paces, strict=True) if pace.boost > 0.0]
     if boosts:
         said.append(f"boost of {len(boosts)} series: {', '.join(boosts[:3])}")

@@ -19,7 +19,7 @@ from tests.integration.sql.making import effects
 from tests.waiting import until
 
 VOLUME = Volume("d", {"r": "/ü", "a": ""}, "s", 10.0, 3, 0.1 + 0.2, 1e6, 0.05, 0.3, 4.5)
-COURSE = Course(0.7, 0.9, 12.5, {"shop\nd\nr=a": Pace(0.1, True, 4.0, 8.0)})
+COURSE = Course(0.7, 0.9, 0.85, {"shop\nd\nr=a": Pace(0.1, True, 4.0, 8.0)})
 ENTRY = Entry("d", None, "s", "strata", 10.0, (Stratum(0.1, 0.5, 3.0), Stratum(None, 1.0, 2.0)), 1.0, 9.0, 0.1, 2.0)
 
 

@@ -53,14 +53,16 @@ class Load:
 
     async def run(self) -> None:
         rng = np.random.default_rng(4)
-        began, done = time.monotonic(), 0.0
+        last, due = time.monotonic(), 0.0
         while True:
             await asyncio.sleep(0.02)
-            due = (time.monotonic() - began) * self.rate
-            for value in rng.lognormal(-3.0, 0.8, max(int(due - done), 0)):
+            now = time.monotonic()
+            due += (now - last) * self.rate
+            last = now
+            for value in rng.lognormal(-3.0, 0.8, int(due)):
                 self.collector.observe(METRIC, value, {"route": "/pay"}, error=value > 0.3)
                 self.seen += 1
-                done += 1.0
+                due -= 1.0
 
 
 @asynccontextmanager

@@ -67,7 +67,7 @@ async def test_names_that_postgresql_can_not_hold_are_refused_and_all_else_goes_
         assert told.totals["malformed:bad_name"] == 2
         assert told.totals["malformed:bad_labels"] == 2
         await until(lambda: _alerted(store), 20, lambda: f"{told.totals} {worker.faults()}")
-        assert worker.faults() == {}
+        await until(lambda: worker.faults() == {}, 20, lambda: f"{worker.faults()}")
         stop.set()
         await asyncio.wait_for(working, 20)
         await disconnect(client)

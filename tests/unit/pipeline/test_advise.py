@@ -176,6 +176,27 @@ def test_what_is_kept_beyond_expectation_is_corrected() -> None:
     assert kept <= 100.0
 
 
+@pytest.mark.parametrize("excess", [1.02, 1.1, 1.3])
+def test_traffic_a_little_above_the_least_does_not_wear_the_budget_away(excess: float) -> None:
+    loop = Loop(100.0, mode="rate")
+    kept = 0.0
+    for _ in range(100):
+        loop.next(series(1000.0), measured=Measured(kept=kept or None))
+        kept = excess * loop.advice.kept
+    assert 85.0 <= kept <= 100.0
+
+
+def test_a_correction_is_taken_back_once_it_is_not_needed() -> None:
+    loop = Loop(100.0, mode="rate")
+    loop.next(series(1000.0))
+    for _ in range(10):
+        loop.next(series(1000.0), measured=Measured(kept=400.0))
+    assert loop.course.gain < 0.55
+    for _ in range(20):
+        loop.next(series(1000.0), measured=Measured(kept=loop.advice.kept))
+    assert loop.advice.kept >= 85.0
+
+
 def test_an_idle_series_divides_nothing_by_zero_and_is_seen_when_it_wakes() -> None:
     loop = Loop(10.0)
     for _ in range(3):
