@@ -29,7 +29,6 @@ from detector.adapters.nats.streams import EMBEDDED_METRICS_BYTES, ensure_stream
 from detector.adapters.nats.subjects import PARTITIONS
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
-from detector.config import Settings
 from detector.deployment import ENDPOINTS, backup_folder, broker_url, credentials, database_url, plan_of, process_name
 from detector.domain.aggregate import Head
 from detector.domain.alert import Alert
@@ -47,6 +46,7 @@ from detector.jobs.worker import Worker
 from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
+from detector.settings import Settings
 from models import KernelBank, ensemble, warm
 
 RECENT_ALERTS = 200

@@ -14,7 +14,6 @@ from typing import Any
 
 from detector.adapters.formats.labels import decode_labels
 from detector.adapters.nats.credentials import Credentials
-from detector.config import Settings
 from detector.domain.forecast import Selection
 from detector.errors import BusError
 from detector.pipeline.crowd import Limits
@@ -22,6 +21,7 @@ from detector.pipeline.ensembles import METRIC
 from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import Levels, Plan
+from detector.settings import Settings
 from models import DriftWatch, IsolationBank, KernelBank, RiverBank, ScoringBank
 
 ENDPOINTS = "endpoints.json"

@@ -10,13 +10,13 @@ from typing import Any
 
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
-from detector.config import Settings
 from detector.deployment import DATABASE, backup_folder, database_url, process_name
 from detector.domain.alert import Alert
 from detector.domain.budget import Stored
 from detector.domain.recommendation import Issued
 from detector.errors import SettingsError, StoreError
 from detector.jobs.backup import restore_checkpoints
+from detector.settings import Settings
 
 
 @asynccontextmanager
