@@ -8,6 +8,7 @@ import numpy.typing as npt
 from models.clock import wall_clock, zone
 from models.compiled import jit
 from models.kernel import FLOOR, SCORE, STATE, VIEWS, Guard, guard_of, observe
+from models.rows import grown, read_rows
 
 __all__ = ["KernelBank", "ScoringBank", "warm"]
 
@@ -182,7 +183,7 @@ class KernelBank:
         """
         if row < 0 or step_ms < 0:
             raise ValueError(f"row {row} and step_ms {step_ms} must be 0 or more")
-        self._make_room(row + 1)
+        self._states = grown(self._states, row + 1)
         self._states[row] = np.zeros((), STATE)
         self._states["step_ms"][row] = step_ms
 
@@ -276,7 +277,7 @@ class KernelBank:
         ValueError
             Where `state` comes from another version of the model.
         """
-        self._states[row] = _states_from(state, 1)[0]
+        self._states[row] = read_rows(state, 1, STATE, self.name)[0]
 
     def snapshot(self, rows: npt.ArrayLike) -> bytes | bytearray:
         """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes, in about a millisecond for 3 MiB.
@@ -297,24 +298,9 @@ class KernelBank:
             Where `blob` isn't a snapshot of n rows of this version of the model.
         """
         places = np.asarray(rows, np.int64)
-        states = _states_from(blob, len(places))
-        self._make_room(int(places.max(initial=-1)) + 1)
+        states = read_rows(blob, len(places), STATE, self.name)
+        self._states = grown(self._states, int(places.max(initial=-1)) + 1)
         self._states[places] = states
-
-    def _make_room(self, rows: int) -> None:
-        if rows > len(self._states):
-            grown = np.zeros(max(rows, 2 * len(self._states), 16), STATE)
-            grown[: len(self._states)] = self._states
-            self._states = grown
-
-
-def _states_from(blob: bytes | bytearray, rows: int) -> npt.NDArray[np.void]:
-    if len(blob) != rows * STATE.itemsize:
-        raise ValueError(
-            f"{len(blob)} bytes are not {rows} rows of {STATE.itemsize} bytes as {KernelBank.name} writes them: "
-            "this was written by another version; start these signals cold or rebuild them by replay"
-        )
-    return np.frombuffer(blob, STATE)
 
 
 def warm() -> None:

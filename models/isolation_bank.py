@@ -10,6 +10,7 @@ import numpy.typing as npt
 from models.bank import Scores
 from models.calibration import GRACE, score_of
 from models.rating import RATING, rate_raw
+from models.rows import grown, read_rows
 from models.score import REASONS, SCORE
 
 __all__ = ["IsolationBank"]
@@ -54,7 +55,7 @@ class IsolationBank:
         """Start `row` (again) with nothing learned; scores know no time, so `step_ms` isn't needed."""
         if row < 0 or step_ms < 0:
             raise ValueError(f"row {row} and step_ms {step_ms} must be 0 or more")
-        self._make_room(row + 1)
+        self._states = grown(self._states, row + 1)
         self._states[row] = np.zeros((), RATING)
 
     def observe(
@@ -104,7 +105,7 @@ class IsolationBank:
 
     def load_state(self, row: int, state: bytes) -> None:
         """Set what `row` has learned; ValueError where `state` is not what `state` returned."""
-        self._states[row] = _states_from(state, 1)[0]
+        self._states[row] = read_rows(state, 1, RATING, self.name)[0]
 
     def snapshot(self, rows: npt.ArrayLike) -> bytes:
         """Return the states of `rows`, one behind the other."""
@@ -113,21 +114,6 @@ class IsolationBank:
     def restore(self, blob: bytes | bytearray, rows: npt.ArrayLike) -> None:
         """Set `rows`, added or not, to a snapshot of as many; ValueError where it doesn't fit."""
         places = np.asarray(rows, np.int64)
-        states = _states_from(blob, len(places))
-        self._make_room(int(places.max(initial=-1)) + 1)
+        states = read_rows(blob, len(places), RATING, self.name)
+        self._states = grown(self._states, int(places.max(initial=-1)) + 1)
         self._states[places] = states
-
-    def _make_room(self, rows: int) -> None:
-        if rows > len(self._states):
-            grown = np.zeros(max(rows, 2 * len(self._states), 16), RATING)
-            grown[: len(self._states)] = self._states
-            self._states = grown
-
-
-def _states_from(blob: bytes | bytearray, rows: int) -> npt.NDArray[np.void]:
-    if len(blob) != rows * RATING.itemsize:
-        raise ValueError(
-            f"{len(blob)} bytes are not {rows} rows of {RATING.itemsize} bytes as {IsolationBank.name} writes them: "
-            "this was written by another version; start these signals cold or rebuild them by replay"
-        )
-    return np.frombuffer(blob, RATING)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from detector.adapters.sql.migrate import upgrade
+from detector.adapters.sql.store import SqlStore
 from detector.app import warm_forecasts, warm_up
 from tests.postgres import Postgres
 from tests.synth import plan
@@ -45,3 +47,26 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/detector.db"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """A database of each engine with our tables."""
+    upgrade(empty_url)
+    return empty_url
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[SqlStore]:
+    """The database as one process sees it."""
+    opened = SqlStore.open(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[SqlStore]:
+    """The same database as another process sees it."""
+    opened = SqlStore.open(url)
+    yield opened
+    await opened.close()

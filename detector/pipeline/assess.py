@@ -10,9 +10,10 @@ import numpy as np
 
 from detector.domain.aggregate import Kind
 from detector.pipeline.state import RECENT, PartitionState
-from detector.pipeline.tables import Table, grown
+from detector.pipeline.tables import Table
 from models import SCORE
 from models.compiled import jit
+from models.rows import grown
 
 MARKS = ("", "firing", "open", "resolved")
 FIRING, OPEN, RESOLVED = 1, 2, 3

@@ -28,10 +28,10 @@ from detector.pipeline.tables import (
     SERIES,
     SOURCE,
     STATISTICS,
-    grown,
     start_series,
     start_source,
 )
+from models.rows import grown
 
 LONGEST_METRIC, LONGEST_LABELS = 512, 8192
 MOST_ALIASES = 8

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from detector.domain.series import Signal
 from detector.pipeline.gathering import DONE, OPEN, gather
-from detector.pipeline.tables import Table, grown
+from detector.pipeline.tables import Table
 from models.ensemble import MOST_SIGNALS, Forest, isolation
 from models.ensemble_sample import place_of
+from models.rows import grown
 
 METRIC = "service.signals"
 """The series of a service whose signal `isolation` is its forest's score."""

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from detector.domain.arrays import Floats, Integers
 from detector.domain.forecast import QUARTER, Limit, Selection
 from detector.domain.series import Signal
-from detector.pipeline.tables import STATISTICS, Record, Table, grown
+from detector.pipeline.tables import STATISTICS, Record, Table
 from models.compiled import jit
 from models.load import Calendar, LoadBank
+from models.rows import grown
 
 ROLLUP = 300_000
 """Shortest window that is forecast, milliseconds; longer steps are forecast as they are."""

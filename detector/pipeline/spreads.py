@@ -12,8 +12,9 @@ from detector.pipeline.bounds import spread
 from detector.pipeline.quantiles import quantile, quantile_of_both
 from detector.pipeline.sketches import SKETCH, clear, merge
 from detector.pipeline.strata import SAMPLED, merge_stratum, note, quantile_variance
-from detector.pipeline.tables import OPEN_WINDOWS, Record, Table, grown
+from detector.pipeline.tables import OPEN_WINDOWS, Record, Table
 from models.compiled import jit
+from models.rows import grown
 
 SPREAD = np.dtype(
     [

@@ -18,8 +18,8 @@ from detector.pipeline.directory import REPLAY_PREFIX, Directory, Labels
 from detector.pipeline.ensembles import Ensembles
 from detector.pipeline.forecasters import Forecasters, ForecastPlan
 from detector.pipeline.pairing import Ratio
-from detector.pipeline.tables import grown
 from models import DriftWatch, ScoringBank
+from models.rows import grown
 
 
 @dataclass(frozen=True, slots=True)

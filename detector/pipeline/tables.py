@@ -95,15 +95,6 @@ CLOSED = np.dtype(
 )
 
 
-def grown(table: np.ndarray, capacity: int) -> np.ndarray:
-    """Return `table`, or a copy at least twice as long, zeros behind, once `capacity` exceeds it."""
-    if capacity <= len(table):
-        return table
-    larger = np.zeros(max(capacity, 2 * len(table), 16), table.dtype)
-    larger[: len(table)] = table
-    return larger
-
-
 def start_series(table: Table, row: int, service: int, kind: int, replayed: bool, step: int, closed_until: int) -> None:
     """Make `row` a series that has seen nothing; `step` and `closed_until` are milliseconds."""
     table[row] = np.zeros((), SERIES)

@@ -9,8 +9,9 @@ from detector.domain.budget import Tally
 from detector.pipeline.assess import Scored
 from detector.pipeline.budget import DAY_SECONDS, LOWEST, edges_up_to
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import LIVE_WINDOWS, Table, grown
+from detector.pipeline.tables import LIVE_WINDOWS, Table
 from models.compiled import jit
+from models.rows import grown
 
 
 def count(state: PartitionState, scored: Scored) -> None:

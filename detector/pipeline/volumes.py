@@ -11,7 +11,8 @@ from detector.domain.arrays import Integers
 from detector.domain.volume import ServiceVolume, Volume
 from detector.pipeline.assess import Scored
 from detector.pipeline.state import PartitionState
-from detector.pipeline.tables import LIVE_WINDOWS, P50, P99, RATE, grown
+from detector.pipeline.tables import LIVE_WINDOWS, P50, P99, RATE
+from models.rows import grown
 
 MOST_SERIES = 200
 """Of a service, those with the most events: sampling matters there."""

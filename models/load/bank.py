@@ -9,6 +9,7 @@ from models.compiled import jit
 from models.load import kernel, path
 from models.load.contract import READY, WARMING_UP, Forecasts, checked_coverage, checked_horizon
 from models.load.layout import STATE, Long, horizons_of, long_shapes, windows_a_season
+from models.rows import grown
 
 __all__ = ["LoadBank", "warm"]
 
@@ -273,17 +274,8 @@ class LoadBank:
             raise IndexError(f"rows must lie in 0 to {len(self) - 1}: add a row before using it")
 
     def _make_room(self, rows: int) -> None:
-        if rows <= len(self):
-            return
-        room = max(rows, 2 * len(self), 4)
-        self._states = _grown(self._states, room)
-        self._long = Long(self._long.horizons, *(_grown(array, room) for array in self._long[1:]))
-
-
-def _grown(array: Any, room: int) -> Any:
-    grown = np.zeros((room, *array.shape[1:]), array.dtype)
-    grown[: len(array)] = array
-    return grown
+        self._states = grown(self._states, rows)
+        self._long = Long(self._long.horizons, *(grown(array, rows) for array in self._long[1:]))
 
 
 def warm() -> None:

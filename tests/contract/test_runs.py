@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
 
-from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.runs import MOST_ATTEMPTS
-from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import State
 from detector.jobs.retention import keep_alerts, prune_outbox
 from detector.ports import Run, Store
@@ -20,27 +17,6 @@ from tests.waiting import until
 
 LONG = 1e9  # so that no test crosses the time at which the next run is due
 DUE = datetime.fromtimestamp(1_000_000_000, UTC)
-
-
-@pytest.fixture
-def url(empty_url: str) -> str:
-    upgrade(empty_url)
-    return empty_url
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = SqlStore.open(url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def other(url: str) -> AsyncIterator[Store]:
-    """The same database, seen by another process."""
-    opened = SqlStore.open(url)
-    yield opened
-    await opened.close()
 
 
 async def claimed(store: Store, job: str = "tidy", owner: str = "a", every: float = LONG, ttl: float = 60.0) -> Run:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.domain.recommendation import Acknowledgement, Entry, Issued, Recommendation, Stratum
 from detector.domain.volume import Course, Pace, ServiceVolume, Volume
@@ -21,14 +19,6 @@ from tests.waiting import until
 VOLUME = Volume("d", {"r": "/ü", "a": ""}, "s", 10.0, 3, 0.1 + 0.2, 1e6, 0.05, 0.3, 4.5)
 COURSE = Course(0.7, 0.9, 0.85, {"shop\nd\nr=a": Pace(0.1, True, 4.0, 8.0)})
 ENTRY = Entry("d", None, "s", "strata", 10.0, (Stratum(0.1, 0.5, 3.0), Stratum(None, 1.0, 2.0)), 1.0, 9.0, 0.1, 2.0)
-
-
-@pytest.fixture
-async def store(empty_url: str) -> AsyncIterator[SqlStore]:
-    upgrade(empty_url)
-    opened = SqlStore.open(empty_url)
-    yield opened
-    await opened.close()
 
 
 def issued(epoch: int, version: int, service: str = "shop", **more: Any) -> Issued:

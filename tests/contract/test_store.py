@@ -5,108 +5,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-import random
 import time
-from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy import text
 
-from detector.adapters.sql.engine import connect
-from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Severity, State
 from detector.domain.budget import Evidence, Held, Tally
 from detector.errors import Fenced, StoreError
 from detector.pipeline.budget import EDGES
 from detector.ports import Lease, Store
+from tests.contract.claiming import claimed
 from tests.integration.sql.making import a_forecast, a_message, an_alert, effects
-from tests.waiting import until
 
 MEBIBYTE = 2**20
-
-
-@pytest.fixture
-def url(empty_url: str) -> str:
-    upgrade(empty_url)
-    return empty_url
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = SqlStore.open(url)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def other(url: str) -> AsyncIterator[Store]:
-    """The same database, seen by another worker."""
-    opened = SqlStore.open(url)
-    yield opened
-    await opened.close()
-
-
-async def claimed(store: Store, *partitions: int, owner: str = "a", ttl: float = 60.0) -> list[Lease]:
-    leases = await store.claim(partitions, owner, ttl)
-    assert [lease.partition for lease in leases] == sorted(partitions)
-    return leases
-
-
-async def claimed_in_the_end(store: Store, partition: int, owner: str, seconds: float = 5.0) -> Lease:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        for lease in await store.claim([partition], owner, 60.0):
-            return lease
-    raise AssertionError(f"partition {partition} was not to be had within {seconds} s")
-
-
-async def test_a_first_claim_knows_no_position(store: Store) -> None:
-    assert await store.claim([3, 1], "a", 60.0) == [Lease(1, "a", 1, -1, -1, 0), Lease(3, "a", 1, -1, -1, 0)]
-    assert await store.claim([], "a", 60.0) == []
-
-
-async def test_a_running_lease_is_its_owners_alone(store: Store, other: Store) -> None:
-    mine = await claimed(store, 0, 1)
-    assert await other.claim([0, 1, 2], "b", 60.0) == [Lease(2, "b", 1, -1, -1, 0)]
-    assert await store.claim([0, 1, 2], "a", 60.0) == mine
-
-
-async def test_an_expired_lease_goes_to_the_next_in_a_new_epoch(store: Store, other: Store) -> None:
-    (lease,) = await claimed(store, 0, ttl=1.0)
-    assert await other.claim([0], "b", 60.0) == []
-    taken = await claimed_in_the_end(other, 0, "b")
-    assert (taken.owner, taken.epoch) == ("b", lease.epoch + 1)
-    assert await store.renew("a", [lease], 60.0) == []
-
-
-async def test_an_own_lease_that_ran_out_comes_back_in_a_new_epoch(store: Store) -> None:
-    (lease,) = await claimed(store, 0, ttl=0.0)
-    (again,) = await claimed(store, 0)
-    assert again.epoch == lease.epoch + 1
-
-
-async def test_renewing_keeps_others_out(store: Store, other: Store) -> None:
-    leases = await claimed(store, 0, 1, ttl=0.2)
-    assert await store.renew("a", leases, 60.0) == [0, 1]
-    with pytest.raises(AssertionError):
-        await claimed_in_the_end(other, 0, "b", seconds=0.4)
-    assert await store.renew("b", leases, 60.0) == []
-    assert await store.renew("a", [], 60.0) == []
-
-
-async def test_a_released_lease_is_free_at_once(store: Store, other: Store) -> None:
-    leases = await claimed(store, 0, 1)
-    await other.release("b", leases)
-    assert await other.claim([0], "b", 60.0) == []
-    await store.release("a", leases[:1])
-    assert [(lease.partition, lease.epoch) for lease in await other.claim([0, 1], "b", 60.0)] == [(0, 2)]
-
-
-async def test_two_claim_at_once_and_one_gets_each(store: Store, other: Store) -> None:
-    wanted = list(range(32))
-    first, second = await asyncio.gather(store.claim(wanted, "a", 60.0), other.claim(wanted, "b", 60.0))
-    assert sorted(lease.partition for lease in first + second) == wanted
 
 
 async def test_alerts_come_back_to_the_last_bit(store: Store) -> None:
@@ -182,122 +94,6 @@ async def test_db_03_nan_in_evidence_is_refused_by_name(store: Store) -> None:
     assert await store.alerts() == []
     assert await store.outbox_depth() == 0
     assert (await claimed(store, 0))[0].effects_seq == -1
-
-
-async def test_two_checkpoints_are_kept(store: Store) -> None:
-    first, second = await claimed(store, 0, 1)
-    assert await store.load_checkpoints(0) == []
-    for sequence in (10, 20, 35):
-        await store.save_checkpoint(first, sequence, b"at %d" % sequence)
-    await store.save_checkpoint(second, 12, b"elsewhere")
-    assert await store.load_checkpoints(0) == [(35, b"at 35"), (20, b"at 20")]
-    await store.save_checkpoint(first, 35, b"at 35 again")
-    assert await store.load_checkpoints(0) == [(35, b"at 35 again"), (20, b"at 20")]
-    assert await store.load_checkpoints(1) == [(12, b"elsewhere")]
-
-
-async def test_a_checkpoint_of_a_stream_made_anew_outdates_what_lies_past_it(store: Store) -> None:
-    (lease,) = await claimed(store, 0)
-    for sequence in (1000, 2000, 3):
-        await store.save_checkpoint(lease, sequence, b"at %d" % sequence)
-    assert await store.load_checkpoints(0) == [(3, b"at 3")]
-
-
-async def test_big_checkpoints_of_many_partitions(store: Store) -> None:
-    leases = await claimed(store, *range(32))
-    big = random.Random(1).randbytes(20 * MEBIBYTE)
-    for sequence in (1, 2):
-        for lease in leases:
-            await store.save_checkpoint(lease, sequence, b"%d of %d" % (sequence, lease.partition))
-    await store.save_checkpoint(leases[7], 3, big)
-    assert await store.load_checkpoints(7) == [(3, big), (2, b"2 of 7")]
-    assert await store.load_checkpoints(31) == [(2, b"2 of 31"), (1, b"1 of 31")]
-
-
-@pytest.mark.soak
-async def test_thirty_two_checkpoints_of_twenty_megabytes(store: Store) -> None:
-    leases = await claimed(store, *range(32))
-    big = random.Random(1).randbytes(20 * MEBIBYTE)
-    for sequence in (1, 2, 3):
-        for lease in leases:
-            await store.save_checkpoint(lease, sequence, big[: -1 - sequence])
-    for lease in leases:
-        assert await store.load_checkpoints(lease.partition) == [(3, big[:-4]), (2, big[:-3])]
-
-
-def parts(url: str) -> int:
-    with connect(url, 1).begin() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM checkpoint_parts")).scalar_one())
-
-
-async def test_commits_have_their_turn_while_a_big_checkpoint_is_saved(store: Store) -> None:
-    (lease,) = await claimed(store, 0)
-    big = random.Random(2).randbytes(20 * MEBIBYTE + 1)
-    saving = asyncio.create_task(store.save_checkpoint(lease, 1, big))
-    between = 0
-    while True:
-        await store.commit("a", [effects(lease, between, (an_alert(between),))])
-        if saving.done():
-            break
-        between += 1
-    await saving
-    assert between >= 10
-    assert await store.load_checkpoints(0) == [(1, big)]
-    assert len(await store.alerts()) == between + 1
-
-
-async def test_a_save_that_never_ended_is_not_seen_and_swept_by_the_next(store: Store, url: str) -> None:
-    (lease,) = await claimed(store, 0)
-    await store.save_checkpoint(lease, 1, b"whole")
-    for _ in range(2):
-        saving = asyncio.create_task(store.save_checkpoint(lease, 2, bytes(30 * MEBIBYTE)))
-        await until(lambda: parts(url) > 3)
-        saving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await saving
-        assert await store.load_checkpoints(0) == [(1, b"whole")]
-        assert (await claimed(store, 0))[0].checkpoint_seq == 1
-    await store.save_checkpoint(lease, 2, b"whole as well")
-    assert parts(url) == 2
-    for sequence in (3, 4, 5):
-        await store.save_checkpoint(lease, sequence, b"")
-    assert await store.load_checkpoints(0) == [(5, b""), (4, b"")]
-    assert parts(url) == 3  # the one outdated by the last save goes with the next
-
-
-async def test_a_fenced_owner_neither_ends_its_save_nor_spoils_the_next_owners(store: Store, other: Store) -> None:
-    (lease,) = await claimed(store, 0)
-    mine, theirs = (random.Random(seed).randbytes(20 * MEBIBYTE) for seed in (1, 2))
-    late = asyncio.create_task(store.save_checkpoint(lease, 7, mine))
-    await other.release("a", [lease])
-    (taken,) = await claimed(other, 0, owner="b")
-    saving = asyncio.create_task(other.save_checkpoint(taken, 5, theirs))
-    with pytest.raises(Fenced, match="partition 0 "):
-        await late
-    with pytest.raises(Fenced, match="partition 0 "):
-        await store.save_checkpoint(lease, 8, b"later still")
-    await saving
-    assert await store.load_checkpoints(0) == [(5, theirs)]
-
-
-async def test_of_two_saves_at_once_none_is_seen_in_part(store: Store, url: str) -> None:
-    (lease,) = await claimed(store, 0)
-    big = random.Random(3).randbytes(30 * MEBIBYTE)
-    late = asyncio.create_task(store.save_checkpoint(lease, 2, big))
-    await until(lambda: parts(url) > 3)
-    await store.save_checkpoint(lease, 1, b"small")
-    with pytest.raises(StoreError, match=r"parts are left of a checkpoint of partition 0; save again"):
-        await late
-    assert await store.load_checkpoints(0) == [(1, b"small")]
-
-
-async def test_a_checkpoint_that_lacks_a_part_is_left_out(store: Store, url: str) -> None:
-    (lease,) = await claimed(store, 0)
-    await store.save_checkpoint(lease, 1, b"small")
-    await store.save_checkpoint(lease, 2, bytes(3 * MEBIBYTE))
-    with connect(url, 1).begin() as connection:
-        connection.execute(text("DELETE FROM checkpoint_parts WHERE number = 1"))
-    assert await store.load_checkpoints(0) == [(1, b"small")]
 
 
 async def test_the_outbox_keeps_its_order(store: Store) -> None:
@@ -465,63 +261,6 @@ async def test_closing_waits_for_what_is_being_written(url: str) -> None:
     again = SqlStore.open(url)
     assert len(await again.alerts()) == 50
     await again.close()
-
-
-async def test_who_attends_sees_who_lives_and_who_holds_what(store: Store, other: Store) -> None:
-    first = await store.attend("a", range(4), [], 60.0)
-    assert (first.kept, first.members, first.owners) == ((), {"a": frozenset(range(4))}, {})
-    assert first.quiet == 60.0  # nobody else is there
-    leases = await claimed(store, 0, 1)
-    seen = await other.attend("b", [3, 2], [], 20.0)
-    assert seen.members == {"a": frozenset(range(4)), "b": frozenset({2, 3})}
-    assert seen.owners == {0: "a", 1: "a"}
-    assert 50.0 < seen.quiet <= 60.0
-    again = await store.attend("a", [5], leases, 60.0)
-    assert (again.kept, again.members["a"], again.owners) == ((0, 1), frozenset({5}), seen.owners)
-    assert 10.0 < again.quiet <= 20.0
-    assert (await other.attend("b", [2], leases, 20.0)).kept == ()
-
-
-async def test_who_attends_no_more_is_missed_when_its_leases_end(store: Store, other: Store) -> None:
-    leases = await claimed(store, 0, 1)
-    await store.attend("a", range(2), leases, 0.5)
-
-    async def alone() -> bool:
-        seen = await other.attend("b", range(2), [], 60.0)
-        assert ("a" in seen.members) == bool(seen.owners) or seen.quiet < 0.1
-        return seen.members == {"b": frozenset(range(2))} and seen.owners == {}
-
-    assert not await alone()
-    await until(alone, 5)
-    back = await store.attend("a", range(2), leases, 60.0)  # it only slept, and nobody has taken its place
-    assert (back.kept, sorted(back.members)) == ((0, 1), ["a", "b"])
-
-
-async def test_leaving_frees_everything_at_once(store: Store, other: Store) -> None:
-    await store.attend("a", range(4), [], 60.0)
-    leases = await claimed(store, 0, 1)
-    await claimed(other, 2, owner="b")
-    await store.leave("a")
-    seen = await other.attend("b", range(4), [], 60.0)
-    assert (list(seen.members), seen.owners) == (["b"], {2: "b"})
-    assert [(lease.partition, lease.epoch) for lease in await other.claim([0, 1], "b", 60.0)] == [(0, 2), (1, 2)]
-    assert await store.renew("a", leases, 60.0) == []
-    await store.leave("a")  # twice does no harm
-
-
-async def test_many_attend_and_claim_at_once(store: Store, other: Store) -> None:
-    wanted = range(32)
-
-    async def attend(number: int) -> set[int]:
-        at, owner = (store, other)[number % 2], f"w{number}"
-        await at.attend(owner, wanted, [], 60.0)
-        leases = await at.claim(wanted, owner, 60.0)
-        kept = await at.attend(owner, wanted, leases, 60.0)
-        return set(kept.kept)
-
-    held = await asyncio.gather(*map(attend, range(8)))
-    assert sorted(partition for one in held for partition in one) == list(wanted)
-    assert len((await store.attend("w0", wanted, [], 60.0)).members) == 8
 
 
 async def test_forecasts_are_kept_as_told_once_and_pruned_by_their_time(store: Store) -> None:

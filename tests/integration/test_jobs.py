@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
@@ -21,26 +21,12 @@ from sqlalchemy import text
 
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.sql.engine import connect
-from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.jobs.schedule import Job, Schedule
 from tests.waiting import until
 
 SPAWN = multiprocessing.get_context("spawn")
 LONG = 1e9
-
-
-@pytest.fixture
-def url(empty_url: str) -> str:
-    upgrade(empty_url)
-    return empty_url
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[SqlStore]:
-    opened = SqlStore.open(url)
-    yield opened
-    await opened.close()
 
 
 def runs(url: str) -> list[Any]:

@@ -21,9 +21,10 @@ from detector.pipeline.roster import Roster
 from detector.pipeline.sketches import SKETCH
 from detector.pipeline.spreads import SPREAD
 from detector.pipeline.state import RECENT, Breach, Finding, PartitionState, Plan
-from detector.pipeline.tables import SERIES, SOURCE, grown
+from detector.pipeline.tables import SERIES, SOURCE
 from models import SCORE
 from models.load import LoadBank
+from models.rows import grown
 
 CODEC = 7
 

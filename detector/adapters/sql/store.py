@@ -159,8 +159,11 @@ class SqlStore:
         return await self._read(outbox.unpublished, limit, owner)
 
     async def mark_published(self, ids: Sequence[str]) -> None:
-        """They reached the broker; ids that are unknown or marked already change nothing."""
-        await self._write(outbox.mark, ids)
+        """They reached the broker; ids that are unknown or marked already change nothing.
+
+        On disk with the next write that is: what a power cut takes back is published again under the same id.
+        """
+        await self._run(self._writer, self._writing_loosely, outbox.mark, ids)
 
     async def outbox_depth(self, owner: str | None = None) -> int:
         """How many wait to be published, or how many of them `owner` would be given."""
