@@ -145,7 +145,8 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         if plan.budgets:
             _background(stack, "levels", partial(show_levels, store, metrics), service.dead)
         if ration := settings.sampling.ration():
-            recommender = Recommender(store, client, owner, ration, publish=settings.sampling.control == "on")
+            publish = settings.sampling.control == "on"
+            recommender = Recommender(store, client, owner, ration, metrics, publish=publish)
             _background(stack, "sampling", recommender.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
         _background(stack, "memory", partial(_set_apart, worker), service.dead)

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from detector.adapters.formats.sampling import decode_acknowledgement, encode_order, encode_recommendation
+from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats import subjects
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.sampling import Bucket
@@ -59,13 +60,22 @@ class Recommender:
         Unique to this process.
     ration : Ration
         Of each tenant.
+    metrics : Metrics
     publish : bool
         False: recommendations are only stored, to be looked at.
     pulse : Pulse, optional
     """
 
     def __init__(
-        self, store: Store, client: Client, owner: str, ration: Ration, *, publish: bool, pulse: Pulse | None = None
+        self,
+        store: Store,
+        client: Client,
+        owner: str,
+        ration: Ration,
+        metrics: Metrics,
+        *,
+        publish: bool,
+        pulse: Pulse | None = None,
     ) -> None:
         self._store = store
         self._client = client
@@ -73,6 +83,7 @@ class Recommender:
         self._bucket = Bucket(client)
         self._owner = owner
         self._ration = ration
+        self._metrics = metrics
         self._publish = publish
         self._pulse = pulse or Pulse()
         self._epoch: int | None = None
@@ -104,6 +115,7 @@ class Recommender:
         if epoch is None or epoch != self._epoch:
             self._epoch, self._version, self._due, self._last = epoch, 0, 0.0, 0.0
             self._tenants, self._measured = [], {}
+            self._metrics.show_sampling({})
         if epoch is None:
             self._answers.clear()
             return
@@ -129,15 +141,19 @@ class Recommender:
                 tenants.setdefault(one.tenant, []).append(one)
         courses = await self._store.courses()
         self._tenants = sorted(tenants)
+        told: dict[str, tuple[Advice, Measured]] = {}
         for tenant in self._tenants:
             answers = [answer for answer in measured.values() if answer.tenant == tenant]
             course = courses.get(tenant, Course())
-            advice = await asyncio.to_thread(advise, tenants[tenant], self._ration, summed(answers), course, seconds)
+            kept = summed(answers)
+            advice = await asyncio.to_thread(advise, tenants[tenant], self._ration, kept, course, seconds)
             issued = [self._issued(tenant, service, epoch, advice) for service in advice.entries]
             await self._store.save_recommendations(self._owner, epoch, tenant, advice.course, issued)
+            told[tenant] = advice, kept
             if self._publish:
                 for found in issued:
                     await self._tell(found.recommendation)
+        self._metrics.show_sampling(told)
 
     def _issued(self, tenant: str, service: str, epoch: int, advice: Advice) -> Issued:
         entries = advice.entries[service]

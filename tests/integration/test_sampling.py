@@ -105,11 +105,11 @@ async def loaded(client: Client, mode: str = "strata", instance: str = "pod-1") 
 
 
 @asynccontextmanager
-async def recommending(
-    client: Client, store: SqlStore, owner: str, *, publish: bool = True
-) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(Recommender(store, client, owner, RATION, publish=publish, pulse=PULSE).run())
-    yield task
+async def recommending(client: Client, store: SqlStore, owner: str, *, publish: bool = True) -> AsyncIterator[Metrics]:
+    metrics = Metrics()
+    recommender = Recommender(store, client, owner, RATION, metrics, publish=publish, pulse=PULSE)
+    task = asyncio.create_task(recommender.run())
+    yield metrics
     task.cancel()
     await asyncio.wait({task})
 
@@ -207,12 +207,15 @@ async def test_notices_twice_late_or_forged_change_nothing(tmp_path: Path) -> No
 async def test_shadow_stores_and_publishes_nothing(tmp_path: Path) -> None:
     async with room(tmp_path) as (client, store), loaded(client) as load:
         heard = await client.subscribe("sampling.>")
-        async with recommending(client, store, "a", publish=False):
+        async with recommending(client, store, "a", publish=False) as metrics:
 
             async def stored() -> bool:
                 return len(await store.recommendations(history=True)) >= 3
 
             await until(stored, 40)
+            shown = metrics.registry.get_sample_value
+            assert (shown("detector_sampling_events_per_second", {"tenant": "acme", "kind": "seen"}) or 0.0) > 0.0
+            assert (shown("detector_sampling_error_ratio", {"tenant": "acme"}) or 0.0) > 0.0
         found = await newest(store)
         assert found is not None
         assert (found.published, found.applied, found.measured_kept) == (False, 0, 0.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from detector.domain.budget import Held
+from detector.domain.volume import Measured
+from detector.pipeline.advise import Advice
 from detector.ports import EndedRun
 
 _FAST = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -138,6 +140,19 @@ class Metrics:
             ["budget"],
             registry=r,
         )
+        self.sampling = Gauge(
+            "detector_sampling_events_per_second",
+            "Events of the services collectors sample, at the last recommendation made here: seen and recommended to "
+            "be kept by the traffic expected, kept as measured",
+            ["tenant", "kind"],
+            registry=r,
+        )
+        self.sampling_error = Gauge(
+            "detector_sampling_error_ratio",
+            "Error to expect, in times of the error allowed; above 1 the budget is too small",
+            ["tenant"],
+            registry=r,
+        )
         self._producers: set[tuple[str, str]] = set()
 
     def forget_partition(self, number: int) -> None:
@@ -173,6 +188,17 @@ class Metrics:
             self.expected.labels(one.budget).set(one.expected)
             self.budgeted.labels(one.budget).set(one.per_day)
             self.fired.labels(one.budget).set(one.fired)
+
+    def show_sampling(self, told: Mapping[str, tuple[Advice, Measured]]) -> None:
+        """Show, by tenant, what is recommended, and what came of the recommendation before."""
+        self.sampling.clear()
+        self.sampling_error.clear()
+        for tenant, (advice, measured) in told.items():
+            self.sampling.labels(tenant, "seen").set(advice.seen)
+            self.sampling.labels(tenant, "recommended").set(advice.kept)
+            if measured.kept is not None:
+                self.sampling.labels(tenant, "kept").set(measured.kept)
+            self.sampling_error.labels(tenant).set(advice.kappa)
 
     def show_skew(self, tenant: str, service: str, seconds: float) -> None:
         """Show how far behind or ahead the newest batch of a service is."""
