@@ -205,9 +205,9 @@ def _mirrored(pool: Spreads, row: int) -> int:
 
 @jit
 def quantile_of(pool: Spreads, row: int, q: float) -> tuple[float, float]:
-    """Return a quantile of a distribution and its sampling variance, in squared units; NaN where it is empty."""
+    """Return a quantile of a distribution and its sampling variance, in squared units; NaN where it is not known."""
     one = pool.spreads[row]
     if one.mirrored >= 0:
         return quantile_of_both(pool.sketches[row], pool.sketches[one.mirrored], q), 0.0
-    found = quantile(pool.sketches[row], q)
-    return found, quantile_variance(pool.sketches[row], one, q) if found == found else 0.0
+    variance = quantile_variance(pool.sketches[row], one, q)
+    return quantile(pool.sketches[row], q) if variance < np.inf else np.nan, variance

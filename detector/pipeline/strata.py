@@ -31,6 +31,8 @@ SAMPLED = np.dtype(
 
 WIDE = 2.0
 """Standard errors on either side of a quantile over which the density there is taken."""
+LEAST_ABOVE = 8.0
+"""Kept events that the slope of a tail goes by at least."""
 
 
 @jit
@@ -165,15 +167,20 @@ def mean_variance(record: Record) -> float:
 def quantile_variance(record: Record, sampled: Record, q: float) -> float:
     """Return the sampling variance of `quantile(record, q)`: 0 where no stratum was sampled, NaN for an empty sketch.
 
+    It is infinite where less than one of the kept events is to be expected above the quantile: then nothing is known.
+
     Notes
     -----
     Woodruff (Confidence intervals for medians and other position measures, 1952): the standard error e of the
     share below the quantile, times the slope of Q there, taken between q - 2e and q + 2e. Nearer to q few events
     would decide: where they lie close together by chance the figure would pass for certain. Because strata are cut
     by the value itself and `seen` is exact, only the stratum that holds the quantile has an error, and the slope is
-    taken within it: e² is (N_h/N)²·(1 - f)·p(1 - p)/(n_h - 1), with p the share of that stratum below. Where one or
-    none was kept p(1 - p) counts as 1/4. Strata of aggregates that were cut differently are taken as disjoint, in
-    the order of their cuts: then this is an approximation.
+    taken within it: e² is (N_h/N)²·(1 - f)·p(1 - p)/n_h, with p the share of that stratum below. Where one or
+    none was kept p(1 - p) counts as 1/4. Near the end of an open stratum the slope is that of Q over the logarithm of
+    the share above, as of a tail that goes on beyond the largest value kept (spacings of order statistics: Weissman,
+    Estimation of parameters and large quantiles based on the k largest observations, 1978), where that is larger.
+    Strata of aggregates that were cut differently are taken as disjoint, in the order of their cuts: then this is an
+    approximation.
     """
     if not record.count > 0.0:
         return math.nan
@@ -188,11 +195,28 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
             p = min(max((q * n - below) / seen, 0.0), 1.0)
             doubt = p * (1.0 - p) if count > 1.0 else 0.25
             left = max(1.0 - count / seen, 0.0)
-            error = seen / record.count * math.sqrt(left * doubt / max(count - 1.0, 1.0))
-            half = _slope(record, sampled, h, q, WIDE * error, below / n, (below + seen) / n) * error
+            error = seen / record.count * math.sqrt(left * doubt / max(count, 1.0))
+            start, end = below / n, (below + seen) / n
+            half = _slope(record, sampled, h, q, WIDE * error, start, end) * error
+            if left > 0.0 and sampled.cut[h] == math.inf and q + WIDE * error >= end:
+                above = count * (1.0 - p)
+                if above < 1.0:
+                    return math.inf
+                tail = _tail_slope(record, q, WIDE * error, start, (end - start) / count)
+                half = max(half, tail * math.sqrt(left * p / above * (1.0 + 0.5 / above)))
             return float(min(half * half, LARGEST))
         below += seen
     return 0.0
+
+
+@jit
+def _tail_slope(record: Record, q: float, reach: float, start: float, one: float) -> float:
+    """Return -dQ/dlog(1 - q) in an upper tail from `start` on, of which one kept event stands for the share `one`."""
+    near = max(1.0 - q, one)
+    far = min(max(1.0 - q + reach, LEAST_ABOVE * one), 1.0 - start)
+    if not far > near:
+        return 0.0
+    return float((quantile(record, 1.0 - near) / 2.0 - quantile(record, 1.0 - far) / 2.0) / math.log(far / near) * 2.0)
 
 
 @jit

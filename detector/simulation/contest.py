@@ -103,11 +103,12 @@ class Course:
 
     def _scored(self, t: int, taken: Taken) -> Floats:
         """Return the highest surprise of each series; all scores go through the models of the service."""
-        values = taken.estimates.values[:, WATCHED].ravel()
-        known = np.flatnonzero(np.isfinite(values))
-        variances = taken.estimates.variances[:, WATCHED].ravel()[known]
+        values, variances = (
+            figure[:, WATCHED].ravel() for figure in (taken.estimates.values, taken.estimates.variances)
+        )
+        known = np.flatnonzero(np.isfinite(values) & np.isfinite(variances))
         times = np.full(len(known), t * STEP_SECONDS * 1000)
-        scores, _ = self._bank.observe(known, values[known], times, variances, np.inf)
+        scores, _ = self._bank.observe(known, values[known], times, variances[known], np.inf)
         surprise = np.zeros(len(values))
         surprise[known] = scores["surprise"]
         highest: Floats = surprise.reshape(-1, len(WATCHED)).max(axis=1)

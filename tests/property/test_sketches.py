@@ -362,8 +362,8 @@ def test_strata_that_the_rules_accept_give_nothing_but_numbers(
     assert finite(record)
     assert total(record) == pytest.approx(float(record["count"]), rel=1e-9)
     if record["count"] > 0:
-        numbers = mean_of(record), mean_variance(record), quantile(record, q), quantile_variance(record, sampled, q)
-        assert np.isfinite(numbers).all()
+        assert np.isfinite([mean_of(record), mean_variance(record), quantile(record, q)]).all()
+        assert quantile_variance(record, sampled, q) >= 0.0  # infinite where it can't be told
 
 
 def interpolated(
@@ -402,7 +402,7 @@ def test_strata_keep_the_count_and_stay_finite(values: list[float], rate: float,
     assert total(record) == pytest.approx(seen)
     assert 0.0 <= mean_variance(record) < math.inf
     for q in QS:
-        assert 0.0 <= quantile_variance(record, sampled, q) < math.inf
+        assert quantile_variance(record, sampled, q) >= 0.0
     if rate == 1.0:
         assert mean_variance(record) == 0.0
         assert mean_of(record) == pytest.approx(np.mean(values))

@@ -172,6 +172,29 @@ def test_estimates_of_strata_are_unbiased_and_vary_as_much_as_they_say() -> None
     assert np.mean(tails) == pytest.approx(np.quantile(x, 0.99), rel=0.03)
 
 
+@pytest.mark.parametrize("kept", [120, 240, 480])
+def test_a_tail_of_few_kept_events_is_as_uncertain_as_it_says(kept: int) -> None:
+    rng = np.random.default_rng(6)
+    errors, told = [], []
+    for _ in range(300):
+        x = rng.lognormal(-3.0, 0.8, 24_000)
+        record, strata = sampled_once(rng, x, [], [kept / len(x)])
+        errors.append(quantile(record, 0.99) - float(np.quantile(x, 0.99)))
+        told.append(math.sqrt(quantile_variance(record, strata, 0.99)))
+    beyond = np.abs(errors) > 2 * np.asarray(told)
+    assert 0.01 < beyond.mean() < 0.15
+
+
+def test_a_quantile_with_hardly_a_kept_event_above_it_is_not_known() -> None:
+    rng = np.random.default_rng(7)
+    x = rng.lognormal(-3.0, 0.8, 2400)
+    record, strata = sampled_once(rng, x, [], [0.02])
+    assert quantile_variance(record, strata, 0.99) == math.inf
+    assert 0.0 < quantile_variance(record, strata, 0.5) < math.inf
+    record, strata = sampled_once(rng, x, [], [1.0])
+    assert quantile_variance(record, strata, 0.99) == 0.0
+
+
 def stratum(
     record: Any, strata: Any, lower: float, cut: float, width: float, seen: float, value: float | None
 ) -> None:  # fmt: skip
