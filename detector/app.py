@@ -46,6 +46,7 @@ from detector.jobs.worker import Worker
 from detector.pipeline.forecasters import ForecastPlan
 from detector.pipeline.state import PartitionState, Plan
 from detector.pipeline.step import step
+from detector.ports import Effects
 from detector.settings import Settings
 from models import KernelBank, ensemble, warm
 
@@ -131,9 +132,9 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
         relay = Relay(store, bus, owner)
         recent: deque[Alert] = deque(maxlen=RECENT_ALERTS)
 
-        def told(alerts: list[Alert]) -> None:
-            recent.extendleft(alerts)
-            relay.wake()
+        def told(effects: list[Effects]) -> None:
+            recent.extendleft(alert for part in effects for alert in part.alerts)
+            relay.hand([message for part in effects for message in part.outbox])
 
         partitions = parse_partitions(settings.partitions, PARTITIONS)
         worker = Worker(store, client, plan, owner, partitions, metrics, told)

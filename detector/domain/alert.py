@@ -26,7 +26,7 @@ class Severity(StrEnum):
     CRITICAL = "critical"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Alert:
     """One revision of one alert. Times are Unix milliseconds UTC.
 

@@ -6,7 +6,6 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from detector.errors import Undecodable
 
@@ -14,7 +13,7 @@ RESERVED_LABELS = ("tenant", "service")
 NAMESPACE = uuid.UUID("6f1a9c3e-2d0b-5a7e-9c41-5d7be1f0a8d2")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Series:
     """One metric of one service under one set of labels.
 
@@ -39,7 +38,7 @@ class Series:
     metric: str
     labels: tuple[tuple[str, str], ...] = ()
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The canonical name, a JSON list: equal for equal series, and for no others, whatever signs a name holds."""
         return json.dumps([self.tenant, self.service, self.metric, dict(self.labels)], ensure_ascii=False)
@@ -49,7 +48,7 @@ class Series:
         return f"{self.metric}{{{labels}}}" if labels else self.metric
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Signal:
     """One statistic of a series, the thing a model watches.
 

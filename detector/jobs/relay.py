@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Sequence
 
 import structlog
 
@@ -13,6 +17,11 @@ from detector.errors import BusError, StoreError
 from detector.ports import Outgoing, Store
 
 BATCH = 500
+MOST_FRESH = 5_000
+"""Messages handed over and not published yet; of more the rest is read from the database."""
+MARK_SECONDS = 0.25
+"""Between marks, each of which is a transaction of the one writer."""
+LOOK_SECONDS = 1.0
 RETRY_SECONDS = (0.1, 5.0)
 
 _log = structlog.get_logger()
@@ -21,6 +30,8 @@ _log = structlog.get_logger()
 class Relay:
     """The outbox' way to the broker.
 
+    What this process has just committed is handed over and published at once. What it finds in the database, at its
+    start, after trouble and once a second, was left by a process that died or comes with partitions taken over.
     A message is marked once it is acknowledged; one whose mark is lost is sent again under the same id,
     which the broker drops within two minutes and subscribers by ``id:revision`` after that. An alert
     larger than the broker takes is sent without as much of its evidence as must go. What the broker refuses
@@ -41,11 +52,18 @@ class Relay:
         self._bus = bus
         self._owner = owner
         self._wake = asyncio.Event()
+        self._fresh: deque[Outgoing] = deque()
+        self._look_due = 0.0
+        self._unmarked: dict[str, None] = {}
         self._marking: asyncio.Task[None] | None = None
-        self._published: set[str] = set()
 
-    def wake(self) -> None:
-        """Say that there may be something to publish."""
+    def hand(self, messages: Sequence[Outgoing]) -> None:
+        """Publish what was committed, in this order."""
+        if len(self._fresh) + len(messages) > MOST_FRESH:
+            self._fresh.clear()
+            self._look_due = 0.0
+        else:
+            self._fresh.extend(messages)
         self._wake.set()
 
     async def run(self) -> None:
@@ -54,7 +72,10 @@ class Relay:
             await self._publish_for_ever()
         finally:
             if self._marking is not None:
+                self._marking.cancel()
                 await asyncio.gather(self._marking, return_exceptions=True)
+            with contextlib.suppress(StoreError):  # then it is published again
+                await self._store.mark_published(list(self._unmarked))
 
     async def _publish_for_ever(self) -> None:
         shortest, longest = RETRY_SECONDS
@@ -64,51 +85,72 @@ class Relay:
             try:
                 while await self._publish_some():
                     pause = shortest
-                if self._marking is not None and self._marking.done():
-                    await self._marked()
                 self.trouble = None
-                timeout = 1.0
+                timeout = LOOK_SECONDS
             except (BusError, StoreError) as error:
                 if self.trouble is None:
                     _log.warning("alerts can't be published, trying on", reason=str(error))
                 self.trouble = str(error)
-                timeout, pause = pause, min(2 * pause, longest)
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except TimeoutError:
+                self._look_due = 0.0
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
                 continue
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), timeout)
 
     async def _publish_some(self) -> bool:
-        waiting = await self._store.unpublished(BATCH + len(self._published), self._owner)
-        messages = [message for message in waiting if message.id not in self._published]
-        full = len(messages) >= BATCH
-        self.depth = await self._store.outbox_depth(self._owner) if full else len(messages)
+        messages = await self._waiting()
         if not messages:
+            if self._unmarked:
+                await self._mark()
             return False
         verdicts = await self._publish_trimmed(messages, await self._bus.publish_many(messages))
-        done = []
         for message, verdict in zip(messages, verdicts, strict=True):
             if isinstance(verdict, RefusedError):
                 _log.error("can't be published, stays in the database only", id=message.id, reason=str(verdict))
             if not isinstance(verdict, BusError) or isinstance(verdict, RefusedError):
-                done.append(message.id)
-        if done:
-            await self._marked()
-            self._published = set(done)
-            self._marking = asyncio.create_task(self._store.mark_published(done), name="marking what is published")
-            self.depth -= len(done)
-        if len(done) < len(messages):
-            raise next(v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError))
+                self._unmarked[message.id] = None
+        await self._mark()
+        failed = [v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError)]
+        self.depth = max(self.depth - len(messages), 0) + len(failed)
+        if failed:
+            raise failed[0]
         return True
 
-    async def _marked(self) -> None:
-        """Wait until what was published last is marked; where that fails it is published again, which is no harm."""
-        marking, self._marking = self._marking, None
-        try:
-            if marking is not None:
-                await marking
-        finally:
-            self._published = set()
+    async def _waiting(self) -> list[Outgoing]:
+        """Take at most `BATCH` messages, the oldest first."""
+        if time.monotonic() < self._look_due:
+            found = [self._fresh.popleft() for _ in range(min(len(self._fresh), BATCH))]
+            self.depth = len(found) + len(self._fresh)
+            return [message for message in found if message.id not in self._unmarked]
+        self._fresh.clear()  # all of it is in the database
+        stored = await self._store.unpublished(BATCH + len(self._unmarked), self._owner)
+        found = [message for message in stored if message.id not in self._unmarked]
+        if len(found) < BATCH:
+            self._look_due = time.monotonic() + LOOK_SECONDS
+            self.depth = len(found)
+            known = {message.id for message in found}
+            self._fresh = deque(message for message in self._fresh if message.id not in known)
+        else:
+            self.depth = await self._store.outbox_depth(self._owner)
+        return found
+
+    async def _mark(self) -> None:
+        """See to it that what is published gets marked; where marks lag far behind, wait for them."""
+        if self._marking is None or self._marking.done():
+            before, self._marking = self._marking, asyncio.create_task(self._mark_soon(), name="marking")
+            if before is not None:
+                await before
+        if len(self._unmarked) > MOST_FRESH:
+            await self._marking
+
+    async def _mark_soon(self) -> None:
+        while self._unmarked:
+            await asyncio.sleep(MARK_SECONDS)
+            ids = list(self._unmarked)
+            await self._store.mark_published(ids)
+            for one in ids:
+                del self._unmarked[one]
 
     async def _publish_trimmed(
         self, messages: list[Outgoing], verdicts: list[bool | BusError]

@@ -15,7 +15,6 @@ from nats.aio.client import Client
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.streams import stream_info
-from detector.domain.alert import Alert
 from detector.domain.sharing import show_partitions
 from detector.errors import BusError, DetectorError, Fenced, StoreError
 from detector.jobs.instruments import Instruments
@@ -54,7 +53,7 @@ class Worker:
         What it wants; it gets its fair share of them.
     metrics : Metrics
     committed : callable
-        Called with the alerts of each transaction after it is in the database.
+        Called with the effects of each transaction after it is in the database.
 
     Notes
     -----
@@ -70,7 +69,7 @@ class Worker:
         owner: str,
         partitions: Sequence[int],
         metrics: Metrics,
-        committed: Callable[[list[Alert]], None],
+        committed: Callable[[list[Effects]], None],
     ) -> None:
         self.metrics = metrics
         self.instruments = Instruments(metrics)
@@ -223,7 +222,7 @@ class Worker:
         """Write effects, and tell of what was written."""
         lost = {partition for partition, _ in effects} - await self._write(effects)
         self._say_begun([partition for partition, _ in work if partition not in lost])
-        alerts = [alert for partition, applied in work if partition not in lost for alert in applied.alerts]
+        self._committed([effect for partition, effect in effects if partition not in lost])
         for partition, applied in work:
             if partition in lost:
                 continue
@@ -233,8 +232,6 @@ class Worker:
                 self.metrics.show_skew(tenant, service, seconds)
             self.instruments.count_drifts(applied.drifts)
             await self._show_scores(applied)
-        if any(applied for partition, applied in work if partition not in lost):
-            self._committed(alerts)
 
     async def _write(self, work: list[tuple[Partition, Effects]]) -> set[Partition]:
         """Write effects in one transaction, without those of partitions lost meanwhile; returns whose were written.
