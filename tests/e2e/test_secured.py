@@ -60,7 +60,7 @@ async def collecting(broker: Deployed, log: Path) -> AsyncIterator[None]:
         yield
     finally:
         child.send_signal(signal.SIGINT)
-        await child.wait()
+        await asyncio.wait_for(child.wait(), 30)
 
 
 async def _publish(client: Client, service: str, values: list[float]) -> None:
