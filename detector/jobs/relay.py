@@ -86,7 +86,6 @@ class Relay:
                 while await self._publish_some():
                     pause = shortest
                 self.trouble = None
-                timeout = LOOK_SECONDS
             except (BusError, StoreError) as error:
                 if self.trouble is None:
                     _log.warning("alerts can't be published, trying on", reason=str(error))
@@ -94,9 +93,9 @@ class Relay:
                 self._look_due = 0.0
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
-                continue
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout)
+            else:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
 
     async def _publish_some(self) -> bool:
         messages = await self._waiting()
