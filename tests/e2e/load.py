@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -156,5 +157,6 @@ async def alerts_stream(url: str) -> list[str]:
     return found
 
 
-def figures(alert: Alert) -> dict[str, Any]:
-    return {**vars(alert), "evidence": {k: v for k, v in alert.evidence.items() if k != "position"}}
+def figures(alert: Alert) -> Alert:
+    """An alert without the position, which depends on when it was sent."""
+    return dataclasses.replace(alert, evidence={k: v for k, v in alert.evidence.items() if k != "position"})
