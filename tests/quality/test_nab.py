@@ -115,6 +115,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.soak
 def test_another_scorer_gives_the_same_marks() -> None:
     root, tools = shared("data/nab"), shared("tools/nab_score.py").parent
     ended = subprocess.run(

@@ -1,0 +1,65 @@
+"""Settings that can't be used are refused by name, with the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from detector.config import load
+from detector.errors import SettingsError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "detector.toml"
+
+
+def refused(file: Path | None, **environment: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(file, environment=environment)
+    return str(caught.value)
+
+
+def test_sampling_without_a_budget_is_refused(file: Path) -> None:
+    file.write_text('[sampling]\ncontrol = "on"\n')
+    assert "sampling.budget must be set" in refused(file)
+    assert load(file, environment={"DETECTOR_SAMPLING__BUDGET": "500"}).settings.sampling.ration() is not None
+    assert "sampling.p_min" in refused(None, DETECTOR_SAMPLING__P_MIN="0")
+
+
+GOOD = '[alerts]\nbudget = "20/day"\n[[alerts.budgets]]\ntenant = "acme"\nbudget = "1/hour"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (GOOD.replace("20/day", "20"), "such as 2/day"),
+        (GOOD.replace('tenant = "acme"\n', ""), "*/* has two budgets"),
+        (GOOD.replace('"1/hour"', '""'), "alerts.budgets.0.budget"),
+        (GOOD.replace("[alerts]", "[alerts]\noff = 2.6"), "off must be below 2.5"),
+    ],
+)
+def test_budgets_that_cannot_be_are_refused(file: Path, text: str, said: str) -> None:
+    file.write_text(GOOD)
+    assert [budget.name for budget in load(file, environment={}).settings.alerts.read_budgets()] == ["acme/*", "*/*"]
+    file.write_text(text)
+    assert said in refused(file)
+
+
+def test_the_parameter_of_a_river_model_is_named(file: Path) -> None:
+    file.write_text(
+        '[[models]]\nmetric = "a"\nmodel = "river:time_series.SNARIMAX"\nparameters = { p = 1, d = 0, q = 0, m = 0 }\n'
+        '[[models]]\nmetric = "b"\nmodel = "river:time_series.HoltWinters"\nparameters = { alpha = 2.0 }\n'
+        '[[drift]]\nmetric = "*"\ndetector = "river:drift.ADWIM"\n'
+    )
+    said = refused(file)
+    faults = (
+        "models.0: ",
+        "parameters.m is 0",
+        "models.1: ",
+        "parameters.alpha is 2.0",
+        "drift.0: ",
+        "river:drift.ADWIN",
+    )
+    assert [fault for fault in faults if fault not in said] == []
