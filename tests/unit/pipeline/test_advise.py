@@ -197,6 +197,13 @@ def test_a_correction_is_taken_back_once_it_is_not_needed() -> None:
     assert loop.advice.kept >= 85.0
 
 
+def test_a_correction_asks_for_no_less_than_the_least_probability() -> None:
+    loop = Loop(12.0, mode="rate", p_min=0.01)
+    for _ in range(20):
+        assert loop.next(series(1000.0), measured=Measured(kept=400.0)) >= 0.01
+    assert loop.course.gain < 0.55
+
+
 def test_an_idle_series_divides_nothing_by_zero_and_is_seen_when_it_wakes() -> None:
     loop = Loop(10.0)
     for _ in range(3):
