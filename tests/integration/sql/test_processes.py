@@ -21,10 +21,11 @@ SPAWN = multiprocessing.get_context("spawn")
 BLOB = 20 * 2**20
 
 
-def poll(url: str, stop: Event, results: Connection) -> None:
+def poll(url: str, go: Event, stop: Event, results: Connection) -> None:
     async def reading() -> None:
         store = SqlStore.open(url)
         results.send(0)
+        go.wait()
         reads = 0
         while not stop.is_set():
             await store.alerts(limit=20)
@@ -48,29 +49,34 @@ async def write(store: SqlStore, owner: str, lease: Lease, numbers: range, a_sec
 async def test_db_01_readers_and_writers_never_meet_a_lock(empty_url: str, seconds: int) -> None:
     url = empty_url
     upgrade(url)
-    stop = SPAWN.Event()
+    go, stop = SPAWN.Event(), SPAWN.Event()
     readers = []
-    for _ in range(4):
-        ours, theirs = SPAWN.Pipe()
-        process = SPAWN.Process(target=poll, args=(url, stop, theirs))
-        process.start()
-        readers.append((process, ours))
-    for _, results in readers:
-        assert await asyncio.to_thread(results.poll, 30)
-        assert results.recv() == 0
-    count = 50 * seconds
-    stores = [SqlStore.open(url), SqlStore.open(url)]
-    leases = [(await store.claim([place], f"w{place}", 120.0))[0] for place, store in enumerate(stores)]
-    await asyncio.gather(
-        write(stores[0], "w0", leases[0], range(0, count, 2), 25),
-        write(stores[1], "w1", leases[1], range(1, count, 2), 25),
-    )
-    stop.set()
-    for process, results in readers:
-        assert await asyncio.to_thread(results.poll, 30)
-        assert results.recv() > 0
-        await asyncio.to_thread(process.join, 30)
-        assert process.exitcode == 0
+    try:
+        for _ in range(4):
+            ours, theirs = SPAWN.Pipe()
+            process = SPAWN.Process(target=poll, args=(url, go, stop, theirs))
+            process.start()
+            readers.append((process, ours))
+        for _, results in readers:
+            assert await asyncio.to_thread(results.poll, 60)
+            assert results.recv() == 0
+        go.set()
+        count = 50 * seconds
+        stores = [SqlStore.open(url), SqlStore.open(url)]
+        leases = [(await store.claim([place], f"w{place}", 120.0))[0] for place, store in enumerate(stores)]
+        await asyncio.gather(
+            write(stores[0], "w0", leases[0], range(0, count, 2), 25),
+            write(stores[1], "w1", leases[1], range(1, count, 2), 25),
+        )
+        stop.set()
+        for process, results in readers:
+            assert await asyncio.to_thread(results.poll, 30)
+            assert results.recv() > 0
+            await asyncio.to_thread(process.join, 30)
+            assert process.exitcode == 0
+    finally:
+        for process, _ in readers:
+            process.kill()
     assert len(await stores[0].alerts(limit=2 * count)) == count
     assert await stores[1].outbox_depth() == count
     for store in stores:
