@@ -106,6 +106,7 @@ async def test_ns_04_a_poison_message_is_a_dead_letter_and_the_next_100_are_done
     await disconnect(client)
 
 
+@pytest.mark.soak
 async def test_nc_06_sigterm_with_messages_in_hand_loses_none(tmp_path: Path) -> None:
     service = DetectorProcess(tmp_path / "detector-data")
     await service.start()

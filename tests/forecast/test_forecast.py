@@ -54,6 +54,7 @@ def test_series_origins_and_measures_are_those_of_the_protocol() -> None:
             assert [found.mase, found.coverage, found.winkler] == pytest.approx(expected)
 
 
+@pytest.mark.soak
 def test_forecasts_of_an_hour_series_beat_yesterday_and_cover() -> None:
     """A third of the whole race; the floors leave room, the figures are in the README."""
     ratios, covered = [], []
