@@ -10,6 +10,17 @@ import numpy as np
 def grown(table: np.ndarray[Any, Any], capacity: int) -> np.ndarray[Any, Any]:
     """Return `table`, or a copy at least twice as long, zeros behind, once `capacity` exceeds it.
 
+    Parameters
+    ----------
+    table : array[n, ...]
+    capacity : int
+        Rows that there must be room for.
+
+    Returns
+    -------
+    array[m, ...]
+        m >= capacity, and at least 16 where it is a copy; rows added one by one are copied about once each on the average.
+
     Examples
     --------
     >>> len(grown(np.zeros(3), 3)), len(grown(np.zeros(20), 21))
@@ -24,6 +35,20 @@ def grown(table: np.ndarray[Any, Any], capacity: int) -> np.ndarray[Any, Any]:
 
 def read_rows(blob: bytes | bytearray, count: int, dtype: np.dtype[Any], model: str) -> np.ndarray[Any, Any]:
     """Read a snapshot of `count` rows, without a copy.
+
+    Parameters
+    ----------
+    blob : bytes
+    count : int
+    dtype : numpy.dtype
+        Of a row.
+    model : str
+        Name and version of the model, for the error.
+
+    Returns
+    -------
+    array[count]
+        Read-only where `blob` is bytes.
 
     Raises
     ------

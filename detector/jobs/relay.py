@@ -43,6 +43,10 @@ class Relay:
     bus : NatsBus
     owner : str
         Who holds the leases: each process publishes for the partitions it owns.
+
+    Notes
+    -----
+    Holds at most `MOST_FRESH` messages handed over, 3 KB each for alerts, and about as many ids to be marked.
     """
 
     def __init__(self, store: Store, bus: NatsBus, owner: str) -> None:
