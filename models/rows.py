@@ -19,7 +19,7 @@ def grown(table: np.ndarray[Any, Any], capacity: int) -> np.ndarray[Any, Any]:
     Returns
     -------
     array[m, ...]
-        m >= capacity, and at least 16 where it is a copy; rows added one by one are copied about once each on the average.
+        m >= capacity, and at least 16 where it is a copy.
 
     Examples
     --------
