@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, tuple_
+from sqlalchemy import Connection, Insert, Row, delete, select, tuple_
 
 from detector.adapters.sql.days import midnight
 from detector.adapters.sql.tables import alerts
@@ -16,18 +17,18 @@ from detector.domain.series import Series, Signal
 
 def put(connection: Connection, found: Sequence[Alert]) -> None:
     """Write each alert unless the same or a later revision is stored. The incident is left as it is."""
-    if not found:
-        return
-    statement = insert(connection, alerts)
-    rows = [_row(alert) for alert in found]
-    newer = {name: statement.excluded[name] for name in rows[0] if name not in ("id", "started_at")}
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[alerts.c.id, alerts.c.started_at],
-            set_=newer,
-            where=statement.excluded.revision > alerts.c.revision,
-        ),
-        rows,
+    if found:
+        rows = [_row(alert) for alert in found]
+        connection.execute(_newer_only(connection.dialect.name, tuple(rows[0])), rows)
+
+
+@cache  # to build it takes as long as to run it
+def _newer_only(dialect: str, names: tuple[str, ...]) -> Insert:
+    statement = insert(dialect, alerts)
+    return statement.on_conflict_do_update(
+        index_elements=[alerts.c.id, alerts.c.started_at],
+        set_={name: statement.excluded[name] for name in names if name not in ("id", "started_at")},
+        where=statement.excluded.revision > alerts.c.revision,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, or_, select, text
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 from detector.adapters.sql.tables import alert_levels, alert_tallies, alerts
 from detector.adapters.sql.upsert import insert
 from detector.domain.budget import Evidence, Held, Stored, Tally
@@ -32,7 +32,7 @@ def put(connection: Connection, effects: Sequence[Effects]) -> None:
     ]
     if not rows:
         return
-    statement, columns = insert(connection, alert_tallies), alert_tallies.c
+    statement, columns = insert(connection.dialect.name, alert_tallies), alert_tallies.c
     new = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
@@ -53,7 +53,7 @@ def tallies(connection: Connection) -> list[Tally]:
 
 def levels(connection: Connection) -> list[Stored]:
     """See `Store.levels`."""
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     found = []
     for row in connection.execute(select(alert_levels).order_by(alert_levels.c.place)):
         seen = {partition: tuple(counts) for partition, *counts in row.evidence["seen"]}
@@ -68,7 +68,7 @@ def save(connection: Connection, held: Sequence[Held]) -> int:
     """See `Store.save_levels`."""
     if connection.dialect.name != "sqlite":  # which has one writer anyway; readers go on
         connection.execute(text("LOCK TABLE alert_levels IN SHARE ROW EXCLUSIVE MODE"))
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     last = connection.execute(select(func.max(alert_levels.c.version))).scalar_one()
     version = max(int(now.timestamp() * 1000), (last or 0) + 1)
     names = [one.budget for one in held]
@@ -82,7 +82,7 @@ def save(connection: Connection, held: Sequence[Held]) -> int:
 
 def fired(connection: Connection, seconds: float) -> list[tuple[str, str, int]]:
     """See `Store.fired`."""
-    columns, now = alerts.c, connection.execute(select(database_now())).scalar_one()
+    columns, now = alerts.c, read_clock(connection)
     since = int((now - timedelta(seconds=seconds)).timestamp() * 1000)
     rows = connection.execute(
         select(columns.tenant, columns.metric, func.count())

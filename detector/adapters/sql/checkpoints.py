@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, delete, func, or_, select, tuple_
+from sqlalchemy import Connection, bindparam, delete, func, or_, select, tuple_
 
 from detector.adapters.sql.columns import database_now
 from detector.adapters.sql.ownership import advance, confirm
@@ -19,6 +19,13 @@ from detector.ports import Lease
 
 PART_BYTES = 2**20
 SWEPT_AT_ONCE = 8
+
+_KEY = (checkpoint_parts.c.partition, checkpoint_parts.c.save, checkpoint_parts.c.number)
+_NAMED = select(checkpoints.c.save).where(checkpoints.c.partition == bindparam("which"))
+_NOBODYS = select(*_KEY).where(
+    checkpoint_parts.c.partition == bindparam("which"), checkpoint_parts.c.save.not_in(_NAMED)
+)
+SWEEP = delete(checkpoint_parts).where(tuple_(*_KEY).in_(_NOBODYS.limit(SWEPT_AT_ONCE)))
 
 
 def cut(blob: bytes) -> Iterator[bytes]:
@@ -30,15 +37,7 @@ def cut(blob: bytes) -> Iterator[bytes]:
 def sweep(connection: Connection, lease: Lease) -> int:
     """Delete some parts that belong to no checkpoint; returns how many went. Call until none is left."""
     confirm(connection, lease)
-    columns = checkpoint_parts.c
-    named = select(checkpoints.c.save).where(checkpoints.c.partition == lease.partition)
-    nobodys = (
-        select(columns.partition, columns.save, columns.number)
-        .where(columns.partition == lease.partition, columns.save.not_in(named))
-        .limit(SWEPT_AT_ONCE)
-    )
-    key = tuple_(columns.partition, columns.save, columns.number)
-    return connection.execute(delete(checkpoint_parts).where(key.in_(nobodys))).rowcount
+    return connection.execute(SWEEP, {"which": lease.partition}).rowcount
 
 
 def put(connection: Connection, lease: Lease, save: str, number: int, part: bytes) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Double, Text
+from sqlalchemy import Connection, DateTime, Dialect, Double, Text, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -137,3 +137,11 @@ def _server_clock(element: database_now, compiler: SQLCompiler, **_: Any) -> str
 def _sqlite_clock(element: database_now, compiler: SQLCompiler, **_: Any) -> str:
     # six decimals, the form in which SQLAlchemy stores and reads times on SQLite
     return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+
+
+_CLOCK = select(database_now())
+
+
+def read_clock(connection: Connection) -> datetime:
+    """Read the database's clock, by which processes on several machines agree."""
+    return connection.execute(_CLOCK).scalar_one()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 
 DAY = 86_400_000
 BEHIND, AHEAD = 1, 3
@@ -21,7 +21,7 @@ PATIENCE = text("SET LOCAL lock_timeout = '500ms'")
 
 def midnight(connection: Connection, older_than: float) -> int:
     """Begin of the UTC day in which the database's clock was `older_than` seconds ago, Unix milliseconds."""
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     moment = int(now.timestamp() * 1000 - older_than * 1000)
     return moment - moment % DAY
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, select, tuple_
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 from detector.adapters.sql.tables import forecasts
 from detector.adapters.sql.upsert import insert
 from detector.domain.forecast import Forecast, Path
@@ -17,7 +17,7 @@ from detector.domain.series import Series, Signal
 def put(connection: Connection, told: Sequence[Forecast]) -> None:
     """Write each forecast; one of its signal and time that is there stays as it is."""
     if told:
-        statement = insert(connection, forecasts).on_conflict_do_nothing(
+        statement = insert(connection.dialect.name, forecasts).on_conflict_do_nothing(
             index_elements=[forecasts.c.signal, forecasts.c.issued_at]
         )
         connection.execute(statement, [_row(forecast) for forecast in told])
@@ -41,7 +41,7 @@ def listed(
 def prune(connection: Connection, older_than: float, limit: int) -> int:
     """See `Store.prune_forecasts`."""
     columns = forecasts.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     old = (
         select(columns.signal, columns.issued_at)
         .where(columns.issued_at < int((now.timestamp() - older_than) * 1000))

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, func, select
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import database_now, read_clock
 from detector.adapters.sql.tables import forests
 from detector.adapters.sql.upsert import insert
 
@@ -17,7 +17,7 @@ def put(connection: Connection, card: Mapping[str, Any], forest: bytes) -> None:
     """See `Store.save_forest`."""
     key = {name: card[name] for name in ("tenant", "service", "version")}
     row = {**key, "card": dict(card), "forest": forest, "fitted_at": database_now()}
-    connection.execute(insert(connection, forests).on_conflict_do_nothing().values(**row))
+    connection.execute(insert(connection.dialect.name, forests).on_conflict_do_nothing().values(**row))
 
 
 def cards(connection: Connection) -> list[dict[str, Any]]:
@@ -36,7 +36,7 @@ def cards(connection: Connection) -> list[dict[str, Any]]:
 def prune(connection: Connection, older_than: float) -> int:
     """See `Store.prune_forests`."""
     columns = forests.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     other = forests.alias()
     newest = (
         select(func.max(other.c.version))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import timedelta
+from functools import cache
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Insert, bindparam, delete, select, update
 
 from detector.adapters.sql import ownership
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 from detector.adapters.sql.tables import partitions, workers
 from detector.adapters.sql.upsert import insert
 from detector.ports import Attendance, Lease
@@ -16,32 +17,37 @@ from detector.ports import Attendance, Lease
 KEPT_ROWS = timedelta(minutes=1)
 """How long the row of a worker that died is left: long enough for one that only slept to find its own."""
 
+# A row that is being prolonged at this moment is passed over: two that wake late never wait for each other.
+_OUTDATED = (
+    select(workers.c.owner)
+    .where(workers.c.seen_until <= bindparam("dead"), workers.c.owner != bindparam("self"))
+    .with_for_update(skip_locked=True)
+)
+FORGET = delete(workers).where(workers.c.owner.in_(_OUTDATED))
+LIVING = select(workers.c.owner, workers.c.wanted, workers.c.seen_until).where(workers.c.seen_until > bindparam("now"))
+TAKEN = select(partitions.c.partition, partitions.c.owner, partitions.c.lease_until).where(
+    partitions.c.owner.is_not(None), partitions.c.lease_until > bindparam("now")
+)
+
+
+@cache
+def _here(dialect: str) -> Insert:
+    statement = insert(dialect, workers)
+    newer = {name: statement.excluded[name] for name in ("wanted", "seen_until")}
+    return statement.on_conflict_do_update(index_elements=[workers.c.owner], set_=newer)
+
 
 def attend(
     connection: Connection, owner: str, wanted: Collection[int], leases: Sequence[Lease], ttl: float
 ) -> Attendance:
     """See `Store.attend`."""
     kept = ownership.renew(connection, owner, leases, ttl) if leases else []
-    now = connection.execute(select(database_now())).scalar_one()
-    columns = workers.c
-    # A row that is being prolonged at this moment is passed over: two that wake late never wait for each other.
-    outdated = (
-        select(columns.owner)
-        .where(columns.seen_until <= now - KEPT_ROWS, columns.owner != owner)
-        .with_for_update(skip_locked=True)
-    )
-    connection.execute(delete(workers).where(columns.owner.in_(outdated)))
-    row = {"wanted": sorted(wanted), "seen_until": now + timedelta(seconds=ttl)}
-    statement = insert(connection, workers).values(owner=owner, **row)
-    connection.execute(statement.on_conflict_do_update(index_elements=[columns.owner], set_=row))
-    living = connection.execute(
-        select(columns.owner, columns.wanted, columns.seen_until).where(columns.seen_until > now)
-    ).all()
-    held = connection.execute(
-        select(partitions.c.partition, partitions.c.owner, partitions.c.lease_until).where(
-            partitions.c.owner.is_not(None), partitions.c.lease_until > now
-        )
-    ).all()
+    now = read_clock(connection)
+    connection.execute(FORGET, {"dead": now - KEPT_ROWS, "self": owner})
+    row = {"owner": owner, "wanted": sorted(wanted), "seen_until": now + timedelta(seconds=ttl)}
+    connection.execute(_here(connection.dialect.name), row)
+    living = connection.execute(LIVING, {"now": now}).all()
+    held = connection.execute(TAKEN, {"now": now}).all()
     others = [until for _, who, until in held if who != owner]
     others += [until for who, _, until in living if who != owner]
     return Attendance(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, bindparam, delete, func, select, update
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import database_now, read_clock
 from detector.adapters.sql.tables import outbox, partitions
 from detector.adapters.sql.upsert import insert
 from detector.ports import Outgoing
 
 WAITING = outbox.c.published_at.is_(None)
+MARK = update(outbox).where(outbox.c.id == bindparam("which"), WAITING).values(published_at=database_now())
 
 
 def put(connection: Connection, messages: Sequence[tuple[int, Outgoing]]) -> None:
@@ -29,8 +31,13 @@ def put(connection: Connection, messages: Sequence[tuple[int, Outgoing]]) -> Non
         }
         for partition, message in messages
     ]
-    statement = insert(connection, outbox).values(created_at=database_now())
-    connection.execute(statement.on_conflict_do_nothing(index_elements=[outbox.c.id]), rows)
+    connection.execute(_unless_there(connection.dialect.name), rows)
+
+
+@cache
+def _unless_there(dialect: str) -> Insert:
+    statement = insert(dialect, outbox).values(created_at=database_now())
+    return statement.on_conflict_do_nothing(index_elements=[outbox.c.id])
 
 
 def unpublished(connection: Connection, limit: int, owner: str | None) -> list[Outgoing]:
@@ -51,8 +58,7 @@ def unpublished(connection: Connection, limit: int, owner: str | None) -> list[O
 def mark(connection: Connection, ids: Sequence[str]) -> None:
     """See `Store.mark_published`. The first mark counts."""
     if ids:
-        statement = update(outbox).where(outbox.c.id == bindparam("which"), WAITING)
-        connection.execute(statement.values(published_at=database_now()), [{"which": one} for one in ids])
+        connection.execute(MARK, [{"which": one} for one in ids])
 
 
 def depth(connection: Connection, owner: str | None) -> int:
@@ -71,7 +77,7 @@ def _of(owner: str | None) -> list[ColumnElement[bool]]:
 def prune(connection: Connection, older_than: float, limit: int) -> int:
     """See `Store.prune_outbox`."""
     columns = outbox.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     old = (
         select(columns.sequence)
         .where(columns.published_at < now - timedelta(seconds=older_than))

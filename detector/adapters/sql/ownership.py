@@ -5,15 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, case, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, or_, select, tuple_, update
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 from detector.adapters.sql.tables import partitions
 from detector.adapters.sql.upsert import insert
 from detector.errors import Fenced
 from detector.ports import Lease
 
 UNTOUCHED = {"epoch": 0, "effects_seq": -1, "checkpoint_seq": -1, "stream_created": 0}
+
+# What runs many times a second is built once: building takes longer than running, and leaves cycles to be collected.
+_HELD = (
+    (partitions.c.partition == bindparam("which"))
+    & (partitions.c.owner == bindparam("whose"))
+    & (partitions.c.epoch == bindparam("since"))
+)
+ADVANCE = update(partitions).where(_HELD)
+CONFIRM = select(partitions.c.partition).where(_HELD).with_for_update()
+_ALL_HELD = (partitions.c.owner == bindparam("whose")) & tuple_(partitions.c.partition, partitions.c.epoch).in_(
+    bindparam("leases", expanding=True)
+)
+LOCK_ALL = select(partitions.c.partition).where(_ALL_HELD).order_by(partitions.c.partition).with_for_update()
+PROLONG_ALL = (
+    update(partitions).where(_ALL_HELD).values(lease_until=bindparam("until")).returning(partitions.c.partition)
+)
 
 
 def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float) -> list[Lease]:
@@ -23,8 +39,8 @@ def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float)
     known = set(connection.execute(select(partitions.c.partition)).scalars())
     rows = [{"partition": partition, **UNTOUCHED} for partition in sorted(set(wanted) - known)]
     if rows:
-        connection.execute(insert(connection, partitions).on_conflict_do_nothing(), rows)
-    now = connection.execute(select(database_now())).scalar_one()
+        connection.execute(insert(connection.dialect.name, partitions).on_conflict_do_nothing(), rows)
+    now = read_clock(connection)
     columns = partitions.c
     ours = (columns.owner == owner) & (columns.lease_until > now)
     free = or_(columns.owner.is_(None), columns.lease_until <= now)
@@ -56,21 +72,18 @@ def claim(connection: Connection, wanted: Sequence[int], owner: str, ttl: float)
 
 def renew(connection: Connection, owner: str, leases: Sequence[Lease], ttl: float) -> list[int]:
     """See `Store.renew`. A lease that ran out while nobody wanted it is prolonged as well."""
-    lock(connection, partitions.c.owner == owner, _held(leases))
-    now = connection.execute(select(database_now())).scalar_one()
-    kept = connection.execute(
-        update(partitions)
-        .where(partitions.c.owner == owner, _held(leases))
-        .values(lease_until=now + timedelta(seconds=ttl))
-        .returning(partitions.c.partition)
-    )
+    ours = {"whose": owner, "leases": _epochs(leases)}
+    connection.execute(LOCK_ALL, ours).all()
+    now = read_clock(connection)
+    kept = connection.execute(PROLONG_ALL, ours | {"until": now + timedelta(seconds=ttl)})
     return sorted(kept.scalars())
 
 
 def release(connection: Connection, owner: str, leases: Sequence[Lease]) -> None:
     """See `Store.release`. The epoch stays, so that the next claim rises above it."""
     connection.execute(
-        update(partitions).where(partitions.c.owner == owner, _held(leases)).values(owner=None, lease_until=None)
+        update(partitions).where(_ALL_HELD).values(owner=None, lease_until=None),
+        {"whose": owner, "leases": _epochs(leases)},
     )
 
 
@@ -82,12 +95,8 @@ def advance(connection: Connection, partition: int, owner: str, epoch: int, **po
     Fenced
         Where owner or epoch changed; the transaction must be rolled back.
     """
-    columns = partitions.c
-    moved = connection.execute(
-        update(partitions)
-        .where(columns.partition == partition, columns.owner == owner, columns.epoch == epoch)
-        .values(**positions)
-    )
+    held = {"which": partition, "whose": owner, "since": epoch}
+    moved = connection.execute(ADVANCE, held | positions)
     if moved.rowcount != 1:
         raise _fenced(partition, owner, epoch)
 
@@ -100,9 +109,8 @@ def confirm(connection: Connection, lease: Lease) -> None:
     Fenced
         Where the lease is no longer ours.
     """
-    columns = partitions.c
-    mine = (columns.partition == lease.partition) & (columns.owner == lease.owner) & (columns.epoch == lease.epoch)
-    if connection.execute(select(columns.partition).where(mine).with_for_update()).first() is None:
+    held = {"which": lease.partition, "whose": lease.owner, "since": lease.epoch}
+    if connection.execute(CONFIRM, held).first() is None:
         raise _fenced(lease.partition, lease.owner, lease.epoch)
 
 
@@ -110,12 +118,12 @@ def _fenced(partition: int, owner: str, epoch: int) -> Fenced:
     return Fenced(f"partition {partition} is no longer {owner}'s in epoch {epoch}; drop its state and claim it anew")
 
 
-def lock(connection: Connection, *which: ColumnElement[bool]) -> None:
+def lock(connection: Connection, which: ColumnElement[bool]) -> None:
     """Lock partitions in the order of their numbers, so that no two transactions wait for each other."""
     connection.execute(
-        select(partitions.c.partition).where(*which).order_by(partitions.c.partition).with_for_update()
+        select(partitions.c.partition).where(which).order_by(partitions.c.partition).with_for_update()
     ).all()
 
 
-def _held(leases: Sequence[Lease]) -> ColumnElement[bool]:
-    return tuple_(partitions.c.partition, partitions.c.epoch).in_([(lease.partition, lease.epoch) for lease in leases])
+def _epochs(leases: Sequence[Lease]) -> list[tuple[int, int]]:
+    return [(lease.partition, lease.epoch) for lease in leases]

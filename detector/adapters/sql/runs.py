@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, select, tuple_, update
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import database_now, read_clock
 from detector.adapters.sql.tables import job_runs
 from detector.adapters.sql.upsert import insert
 from detector.ports import EndedRun, Run
@@ -20,7 +20,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def claim(connection: Connection, job: str, every: float, owner: str, ttl: float) -> Run | float:
     """See `Store.claim_run`."""
     under_way = connection.execute(_under_way(job).with_for_update()).first()
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     until = now + timedelta(seconds=ttl)
     if under_way is not None:
         if under_way.claimed_until > now:
@@ -32,13 +32,13 @@ def claim(connection: Connection, job: str, every: float, owner: str, ttl: float
     interval = timedelta(seconds=every)
     due = _EPOCH + (now - _EPOCH) // interval * interval
     row = {"job": job, "due": due, "owner": owner, "attempt": 1, "claimed_until": until, "started_at": now}
-    claimed = insert(connection, job_runs).on_conflict_do_nothing().values(**row).returning(job_runs.c.job)
+    claimed = insert(connection.dialect.name, job_runs).on_conflict_do_nothing().values(**row).returning(job_runs.c.job)
     if connection.execute(claimed).first() is not None:
         return Run(job, due, owner, 1)
     # It is claimed already: another process came first just now, or it has ended.
     under_way = connection.execute(_under_way(job)).first()
     again: datetime = under_way.claimed_until if under_way is not None else due + interval
-    now = connection.execute(select(database_now())).scalar_one()  # later, if we waited for that other process
+    now = read_clock(connection)  # later, if we waited for that other process
     return (again - now).total_seconds()
 
 
@@ -51,7 +51,7 @@ def _take_over(connection: Connection, row: Row[Any], owner: str, now: datetime,
 
 def prolong(connection: Connection, run: Run, ttl: float) -> bool:
     """See `Store.prolong_run`. A claim that ran out while nobody wanted it is prolonged as well."""
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     values = {"claimed_until": now + timedelta(seconds=ttl)}
     return connection.execute(update(job_runs).where(*_ours(run)).values(**values)).rowcount == 1
 
@@ -78,7 +78,7 @@ def last(connection: Connection, job: str, well: bool) -> EndedRun | None:
 def prune(connection: Connection, older_than: float, limit: int) -> int:
     """See `Store.prune_runs`."""
     columns = job_runs.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     old = (
         select(columns.job, columns.due)
         .where(columns.due < now - timedelta(seconds=older_than), columns.ended_at.is_not(None))

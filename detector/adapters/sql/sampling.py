@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, delete, or_, select, update
 
-from detector.adapters.sql.columns import database_now
+from detector.adapters.sql.columns import read_clock
 from detector.adapters.sql.tables import recommendations, sampling_courses, sampling_lease, sampling_volumes
 from detector.adapters.sql.upsert import insert
 from detector.domain.recommendation import RESULTS, Acknowledgement, Issued, Recommendation
@@ -29,7 +29,7 @@ def put(connection: Connection, effects: Sequence[Effects]) -> None:
     found = [(part, one) for part in effects for one in part.volumes]
     if not found:
         return
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     rows = [
         {
             "tenant": one.tenant,
@@ -42,7 +42,7 @@ def put(connection: Connection, effects: Sequence[Effects]) -> None:
         }
         for part, one in found
     ]
-    statement, columns = insert(connection, sampling_volumes), sampling_volumes.c
+    statement, columns = insert(connection.dialect.name, sampling_volumes), sampling_volumes.c
     new = statement.excluded
     connection.execute(
         statement.on_conflict_do_update(
@@ -57,7 +57,7 @@ def put(connection: Connection, effects: Sequence[Effects]) -> None:
 def volumes(connection: Connection, within: float) -> list[ServiceVolume]:
     """See `Store.volumes`."""
     columns = sampling_volumes.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     fresh = columns.stored_at > now - timedelta(seconds=within)
     rows = connection.execute(select(columns.tenant, columns.service, columns.series).where(fresh))
     return [
@@ -68,11 +68,11 @@ def volumes(connection: Connection, within: float) -> list[ServiceVolume]:
 def lead(connection: Connection, owner: str, ttl: float) -> int | None:
     """See `Store.lead`."""
     columns = sampling_lease.c
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     free = {"name": LEASE, "owner": None, "epoch": 0, "lease_until": now}
-    connection.execute(insert(connection, sampling_lease).on_conflict_do_nothing().values(**free))
+    connection.execute(insert(connection.dialect.name, sampling_lease).on_conflict_do_nothing().values(**free))
     row = connection.execute(select(sampling_lease).where(columns.name == LEASE).with_for_update()).one()
-    now = connection.execute(select(database_now())).scalar_one()  # later, if we waited for another process
+    now = read_clock(connection)  # later, if we waited for another process
     if row.owner not in (None, owner) and row.lease_until > now:
         return None
     ours = row.owner == owner and row.lease_until > now
@@ -101,9 +101,9 @@ def save(connection: Connection, owner: str, epoch: int, tenant: str, course: Co
     ours = select(lease.owner).where(lease.name == LEASE, lease.owner == owner, lease.epoch == epoch)
     if connection.execute(ours.with_for_update()).first() is None:
         raise Fenced("another process recommends now; what was computed here is dropped")
-    now = connection.execute(select(database_now())).scalar_one()
+    now = read_clock(connection)
     held = {"tenant": tenant, "stored_at": now, "course": msgspec.to_builtins(course)}
-    statement = insert(connection, sampling_courses)
+    statement = insert(connection.dialect.name, sampling_courses)
     newer = {name: statement.excluded[name] for name in ("stored_at", "course")}
     connection.execute(statement.on_conflict_do_update(index_elements=["tenant"], set_=newer).values(**held))
     columns = recommendations.c
