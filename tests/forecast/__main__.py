@@ -13,7 +13,7 @@ from tests.forecast.ours import follow
 from tests.forecast.plots import draw_page
 from tests.forecast.protocol import Series, read_series
 from tests.forecast.report import OURS, Row, print_markdown, print_tables
-from tests.forecast.rivals import ONLINE, REFITTED, Rival, statsforecast
+from tests.forecast.rivals import ONLINE, REFITTED, Rival, kept, statsforecast
 from tests.shared import SHARED
 
 
@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--refits", type=int, default=0, metavar="N",
                         help="also refit statsforecast's models, at N origins a series, where all are then judged "
                         "(3: about an hour, nearly all of it AutoETS; 0: without, at every origin)")  # fmt: skip
+    parser.add_argument("--keep", type=Path, metavar="FOLDER",
+                        help="keep what the refits gave in this folder, and take from there what is there already")  # fmt: skip
     parser.add_argument("--groups", nargs="+", help="data sets (all)")
     parser.add_argument("--quick", action="store_true", help="the origins only, no coverage at every window")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")
@@ -55,7 +57,10 @@ def main() -> None:
     if not folder.exists():
         parser.error(f"{folder} is missing: the loads lie beside the checkout")
     series = every(list(read_series(folder)), chosen.groups, chosen.refits or None)
-    rivals = ONLINE | {name: statsforecast(name) for name in (REFITTED if chosen.refits else ())}
+    refitted = {name: statsforecast(name) for name in (REFITTED if chosen.refits else ())}
+    if chosen.keep:
+        refitted = {name: kept(name, rival, chosen.keep) for name, rival in refitted.items()}
+    rivals = ONLINE | refitted
     rows = race(series, rivals, not chosen.quick)
     (print_markdown if chosen.markdown else print_tables)(rows)
     if chosen.plots:

@@ -15,8 +15,8 @@ import pytest
 
 from models.load.layout import HORIZONS as BUCKETS_OF
 from tests.forecast.ours import follow
-from tests.forecast.protocol import Answer, geometric_mean, measure, read_series
-from tests.forecast.rivals import seasonal_naive
+from tests.forecast.protocol import Answer, Series, geometric_mean, measure, read_series
+from tests.forecast.rivals import Timed, kept, seasonal_naive
 from tests.shared import ROOT, shared
 
 
@@ -52,6 +52,25 @@ def test_series_origins_and_measures_are_those_of_the_protocol() -> None:
         for horizon, found in measure(one, answer).items():
             expected = judged.loc[horizon, ["mase", "cov", "win"]].to_numpy(float)
             assert [found.mase, found.coverage, found.winkler] == pytest.approx(expected)
+
+
+def test_answers_that_were_kept_are_not_asked_for_again(tmp_path: Path) -> None:
+    one = next(iter(read_series(shared("data/load"))))
+    asked = []
+
+    def rival(series: Series) -> Timed:
+        asked.append(series.name)
+        middle = np.full((len(series.origins), series.m), 1 / 3)
+        return Timed(Answer(middle, middle - 1.0, middle + 1.0), 0.5, 2e6)
+
+    first = kept("slow", rival, tmp_path / "kept")(one)
+    again = kept("slow", rival, tmp_path / "kept")(one)
+    assert (again.learn_us, again.fit_us) == (first.learn_us, first.fit_us) == (0.5, 2e6)
+    for there, before in zip(vars(again.answer).values(), vars(first.answer).values(), strict=True):
+        assert np.array_equal(there, before)
+    kept("slow", rival, tmp_path / "kept")(replace(one, origins=one.origins[:2]))
+    kept("other", rival, tmp_path / "kept")(one)
+    assert asked == [one.name] * 3
 
 
 @pytest.mark.soak
