@@ -47,7 +47,7 @@ def main() -> None:
                         help="also refit statsforecast's models, at N origins a series, where all are then judged "
                         "(3: about an hour, nearly all of it AutoETS; 0: without, at every origin)")  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="FOLDER",
-                        help="keep what the refits gave in this folder, and take from there what is there already")  # fmt: skip
+                        help="keep in this folder what the refits gave, and take from it what is there")  # fmt: skip
     parser.add_argument("--groups", nargs="+", help="data sets (all)")
     parser.add_argument("--quick", action="store_true", help="the origins only, no coverage at every window")
     parser.add_argument("--markdown", action="store_true", help="print the tables as Markdown")

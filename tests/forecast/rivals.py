@@ -85,7 +85,7 @@ def statsforecast(name: str) -> Rival:
 
 
 def kept(name: str, rival: Rival, folder: Path) -> Rival:
-    """Keep each answer of a rival in a folder, and take those that are there: hours of refits go on where they ended."""
+    """Keep the answers of a rival in a folder, and take those there: hours of refits go on where they ended."""
 
     def forecast(series: Series) -> Timed:
         folder.mkdir(parents=True, exist_ok=True)
