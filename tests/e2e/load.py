@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.sql import engine
 from detector.adapters.sql.store import SqlStore
 from detector.domain.alert import Alert
+from detector.domain.forecast import Forecast
 from tests.e2e.service import DetectorProcess
 from tests.waiting import until
 
@@ -36,6 +37,7 @@ class Ended:
     learned: float
     alerts: dict[str, Alert]
     published: list[str]
+    forecasts: list[Forecast] = field(default_factory=list)
 
 
 def same(ended: Ended, undisturbed: Ended) -> None:
@@ -88,10 +90,17 @@ async def replayed(
     sent: list[tuple[str, bytes]],
     lasts: float,
     disturb: Disturb | None = None,
+    *,
+    environment: dict[str, str] | None = None,
+    stream: str = "ALERTS",
 ) -> Ended:
-    """Send everything through a service, disturbed or not, and wait until it has been worked off."""
+    """Send everything through a service, disturbed or not, and wait until it has been worked off.
+
+    `stream` is the one whose messages are told.
+    """
     async with EmbeddedServer(folder / "nats") as broker:
-        service = DetectorProcess(folder / "service", "--nats", broker.url, "--database", database)
+        arguments = ("--nats", broker.url, "--database", database)
+        service = DetectorProcess(folder / "service", *arguments, environment=environment)
         await service.start()
         sending = asyncio.create_task(send(broker.url, sent, lasts))
         try:
@@ -103,14 +112,15 @@ async def replayed(
             await until(lambda: _worked_off(service, SERIES * len(sent)), 120, lambda: service.log[-3000:])
             metrics = await service.metrics()
             await written(broker.url, database)
-            published = await alerts_stream(broker.url)
+            published = await message_ids(broker.url, stream)
             store = SqlStore.open(database)
             alerts = {alert.id: alert for alert in await store.alerts(limit=10_000)}
+            forecasts = await store.forecasts(limit=10_000)
             await store.close()
         finally:
             await service.kill()
     accepted = metrics['detector_aggregates{result="accepted"}']
-    return Ended(accepted, metrics["detector_windows_learned"], alerts, published)
+    return Ended(accepted, metrics["detector_windows_learned"], alerts, published, forecasts)
 
 
 async def _worked_off(service: DetectorProcess, count: int) -> bool:
@@ -143,13 +153,13 @@ async def written(broker: str, database: str) -> None:
     await store.close()
 
 
-async def alerts_stream(url: str) -> list[str]:
-    """Ids of every message on stream ALERTS, in order."""
+async def message_ids(url: str, stream: str) -> list[str]:
+    """Ids of every message on a stream, in order."""
     client = await connect(url)
     js = client.jetstream()
-    count = (await js.stream_info("ALERTS")).state.messages
+    count = (await js.stream_info(stream)).state.messages
     found: list[str] = []
-    subscription = await js.subscribe("alerts.>", ordered_consumer=True)
+    subscription = await js.subscribe(f"{stream.lower()}.>", ordered_consumer=True)
     while len(found) < count:
         message = await subscription.next_msg(10)
         found.append((message.headers or {})["Nats-Msg-Id"])

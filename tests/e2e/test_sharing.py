@@ -27,7 +27,7 @@ from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.sql import engine
 from detector.adapters.sql.store import SqlStore
 from detector.domain.sharing import parse_partitions
-from tests.e2e.load import SERIES, STEP, Ended, alerts_stream, batches, same, send, written
+from tests.e2e.load import SERIES, STEP, Ended, batches, message_ids, same, send, written
 from tests.e2e.service import DetectorProcess
 from tests.postgres import Postgres
 from tests.waiting import until
@@ -191,7 +191,7 @@ async def run(folder: Path, url: str, sent: list[tuple[str, bytes]], lasts: floa
             await until(lambda: them.loads() == [PARTITIONS // WORKERS] * WORKERS, 15, lambda: str(them.loads()))
             seen = await them.worked_off(AGGREGATES)
         await written(broker, url)
-        published = await alerts_stream(broker)
+        published = await message_ids(broker, "ALERTS")
         store = SqlStore.open(url)
         alerts = {alert.id: alert for alert in await store.alerts(limit=10_000)}
         await store.close()
