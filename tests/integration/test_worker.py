@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,6 +39,9 @@ class Panic(BaseException):
     """What a panic in a Rust part looks like."""
 
 
+PLAN = Plan(banks=[("*", Brittle)], labels=decode_labels)
+
+
 async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_are_learned(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -47,8 +51,7 @@ async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_
     async with EmbeddedServer(tmp_path / "nats") as broker:
         client = await connect(broker.url)
         await ensure_streams(client.jetstream())
-        plan = Plan(banks=[("*", Brittle)], labels=decode_labels)
-        worker = Worker(store, client, plan, "me", range(32), Metrics(), lambda _: None)
+        worker = Worker(store, client, PLAN, "me", range(32), Metrics(), lambda _: None)
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(stop))
         async with BatchPublisher(client) as publisher:
@@ -69,6 +72,45 @@ async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_
         await asyncio.wait_for(working, 20)
         await disconnect(client)
     await store.close()
+
+
+async def test_ns_04_subjects_and_headers_that_are_none_cost_their_message_only(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'detector.db'}"
+    upgrade(url)
+    store = SqlStore.open(url)
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        client = await connect(broker.url)
+        await ensure_streams(client.jetstream())
+        worker = Worker(store, client, PLAN, "me", range(32), Metrics(), lambda _: None)
+        stop = asyncio.Event()
+        working = asyncio.create_task(worker.run(stop))
+        await until(lambda: len(worker.ownership.held) == 32, 20, lambda: str(worker.faults()))
+        await _send_raw(broker.url, b"PUB metrics.acme.sh\xffop 2\r\n{}\r\n")
+        await _send_raw(broker.url, b"HPUB metrics.acme.shop 4 6\r\nab\r\n{}\r\n")
+        await _send_raw(broker.url, b"HPUB metrics.acme.shop 14 16\r\nNATS/1.0 \xff\r\n\r\n{}\r\n")
+        await _send_raw(broker.url, b"PUB sampling.ack.\xff.a.b 2\r\n{}\r\n")
+        async with BatchPublisher(client) as publisher:
+            for n in range(3):
+                body = encode(JSON, "a", T0 + n * 10_000, 10, [{"metric": "m", "value": float(n)}])
+                await publisher.send("replay-x", "shop", body, id=str(n))
+        wanted = {"accepted": 3, "malformed:bad_subject": 1, "malformed:bad_batch": 2}
+        await until(lambda: wanted.items() <= worker.instruments.totals.items(), 10, lambda: str(worker.faults()))
+        assert worker.faults() == {}
+        stop.set()
+        await asyncio.wait_for(working, 20)
+        await disconnect(client)
+    await store.close()
+
+
+async def _send_raw(url: str, line: bytes) -> None:
+    """Say to the broker what no client library would, and wait until it has taken it."""
+    address = urlsplit(url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    await reader.readline()
+    writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n' + line + b"PING\r\n")
+    assert await asyncio.wait_for(reader.readline(), 5) == b"PONG\r\n"
+    writer.close()
+    await writer.wait_closed()
 
 
 async def _letters(store: SqlStore) -> bool:

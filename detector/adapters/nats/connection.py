@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import nats.errors
 import structlog
 from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
 
 from detector.adapters.nats.credentials import Credentials
 from detector.errors import BusError
@@ -126,10 +127,12 @@ async def disconnect(client: Client, deadline: float = 2.0) -> None:
 
 
 class _Client(Client):
-    """Tells nobody who we are, nor anything else, over a connection that ought to be TLS and is not.
+    """The client library's, without two of its weaknesses.
 
-    The client library itself encrypts only where the server's greeting, which is not encrypted, says so:
-    whoever sits between could take that word away.
+    It encrypts only where the server's greeting, which is not encrypted, says so: whoever sits between could take
+    that word away. This one tells nobody who we are, nor anything else, over a connection that ought to be TLS and
+    is not. And it stops reading, while it seems connected, at a subject that is not UTF-8 or at headers that are none,
+    which no server checks: of these this one reads what can be read.
     """
 
     demand_tls = False
@@ -140,6 +143,18 @@ class _Client(Client):
             raise nats.errors.Error("nats: the server does not offer TLS")
         self.introduced = True
         return super()._connect_command()
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Msg:
+        legible = subject.decode(errors="replace"), reply.decode(errors="replace")
+        return Msg(_client=self, subject=legible[0], reply=legible[1], data=data, headers=headers, _sid=sid)
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, UnicodeDecodeError):
+            return None
 
 
 @dataclass(slots=True)
