@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import itertools
 import logging
 import os
 import socket
@@ -43,7 +44,8 @@ class Collector:
     tenant, service : str
         Who publishes.
     instance : str, optional
-        Unique within the service; by default host and process. A forked child adds its process.
+        Unique within the service; by default host and process, and a number where a process has several. A forked
+        child adds its process. Who starts again under the same name within a window has that window dropped as told.
     seconds : float
         Length of a window, at least 0.2.
     mode : str
@@ -107,6 +109,7 @@ class Collector:
         self._given = Terms(tenant, service, instance, seconds, mode, safe, dict(units or {}))
         self._bounds = (most_waiting, most_bytes)
         self._inherited: list[Any] = []
+        self._number = next(_numbers)
         self._start()
         _alive.add(self)
 
@@ -148,8 +151,9 @@ class Collector:
         self._pid = os.getpid()
         self._intake = Intake(self._bounds[0])
         name = self._given.instance or socket.gethostname()
-        own = f"{name}-{self._pid}" if forked or not self._given.instance else name
-        terms = replace(self._given, instance=own)
+        if forked or not self._given.instance:
+            name = "-".join([name, str(self._pid), *([str(self._number)] if self._number > 1 else ())])
+        terms = replace(self._given, instance=name)
         self._outbox = Outbox(terms.instance, self._bounds[1])
         self._station = Station(terms, self._intake, self._outbox)
         self._connected = False
@@ -211,6 +215,7 @@ async def _again_and_again(work: Callable[[], Awaitable[None]]) -> None:
 
 
 _alive: weakref.WeakSet[Collector] = weakref.WeakSet()
+_numbers = itertools.count(1)
 
 
 def _after_fork() -> None:

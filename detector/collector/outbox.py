@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter, deque
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ HEADERS_BYTES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One message: its id, and what is lost with it."""
+    """One message: its id, the same however often it is sent, and what is lost with it."""
 
     id: str
     body: bytes
@@ -30,7 +31,7 @@ class Outbox:
     Parameters
     ----------
     instance : str
-        Who sends; with window and number it makes the id of a letter, within one tenant and service.
+        Who sends.
     most_bytes : int
         Bound of what waits. Of more the oldest are dropped, but for the one that is being sent: of that nobody knows
         yet whether it was stored.
@@ -46,6 +47,8 @@ class Outbox:
         self.dropped: Counter[str] = Counter(letters=0, aggregates=0, events=0)
         self.room = 1024 * 1024 - HEADERS_BYTES
         self._instance = instance
+        self._run = uuid.uuid4().hex  # another of the same name must not be taken for this one
+        self._number = 0
         self._most = most_bytes
         self._letters: deque[Letter] = deque()
         self._bytes = 0
@@ -63,14 +66,13 @@ class Outbox:
     def put(self, closed: Closed) -> None:
         """Add aggregates, in as many letters as the server's limit takes."""
         parts = [closed.aggregates]
-        number = 0
         while parts:
             part = parts.pop(0)
             body = encode(MSGPACK, self._instance, closed.start, closed.length / 1000, part, closed.order)
             events = sum(int(one.get("count", 1)) for one in part)
             if len(body) <= self.room:
-                self._add(Letter(f"{closed.start}:{closed.length}:{number}", body, len(part), events))
-                number += 1
+                self._add(Letter(f"{self._run}:{self._number}", body, len(part), events))
+                self._number += 1
             elif len(part) > 1:
                 parts[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
             else:

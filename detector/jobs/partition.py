@@ -178,12 +178,13 @@ class Partition:
         for head in arrivals.heads:
             if head.window and not head.tenant.startswith(REPLAY_PREFIX):
                 applied.skews[head.tenant, head.service] = (head.now - head.start - head.window) / 1000
-        if self.state.plan.budgets and time.monotonic() >= self.tally_due:
+        news = self.state.position > self.committed  # else all of this was told before a restart
+        if news and self.state.plan.budgets and time.monotonic() >= self.tally_due:
             self.tally_due = time.monotonic() + TALLY_SECONDS
             applied.tallies = tallied(self.state, self.number)
         if self.volumes is not None:
             self.volumes.learn(outcome.scored)
-            if time.monotonic() >= self.volume_due:
+            if news and time.monotonic() >= self.volume_due:
                 self.volume_due = time.monotonic() + VOLUME_SECONDS
                 applied.volumes = self.volumes.told(self.state)
         return applied
@@ -193,7 +194,7 @@ class Partition:
         return Effects(
             partition=self.number,
             epoch=self.lease.epoch,
-            effects_seq=self.state.position,
+            effects_seq=max(self.state.position, self.committed),
             stream_created=self.stream.created,
             alerts=tuple(applied.alerts),
             outbox=tuple(applied.outbox),

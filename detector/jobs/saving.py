@@ -81,7 +81,7 @@ class Saver:
 
     async def _save(self, partition: Partition) -> None:
         """Write position and state of a partition, behind the effects they stand on, unless that is saved."""
-        partition.copied = True
+        partition.copied, stream = True, partition.stream
         try:
             await self._written()
             if partition.state.position <= partition.saved:
@@ -94,4 +94,5 @@ class Saver:
             partition.copied = False
         blob = await asyncio.to_thread(seal, captured)
         await self._store.save_checkpoint(partition.lease, position, blob)
-        partition.saved = position
+        if partition.stream is stream:  # else that was the end of one that was replaced meanwhile
+            partition.saved = position

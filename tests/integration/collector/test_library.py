@@ -184,6 +184,17 @@ async def test_forked_children_begin_with_nothing_and_the_parent_goes_on_to_the_
     assert len({batch["instance"] for batch in batches}) == 3
 
 
+async def test_two_collectors_of_one_process_are_two_instances(broker: EmbeddedServer) -> None:
+    collectors = [Collector(broker.url, "acme", "shop", seconds=0.5) for _ in range(2)]
+    for collector in collectors:
+        collector.observe(METRIC, 0.1)
+    for collector in collectors:
+        await asyncio.to_thread(collector.close)
+    batches = await stored(broker)
+    assert figures(batches)["seen"] == 2
+    assert len({batch["instance"] for batch in batches}) == 2
+
+
 def test_importing_it_is_light() -> None:
     heavy = "river pandas sqlalchemy sklearn numba pydantic fastapi alembic pyarrow"
     code = f"import sys, detector.collector; print([m for m in '{heavy}'.split() if m in sys.modules])"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from nats.aio.client import Client
 
 from detector.adapters.nats.reader import PartitionReader
 from detector.adapters.nats.streams import StreamInfo
+from detector.domain.budget import Budget
 from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned, Quarantine
 from detector.pipeline.state import PartitionState
@@ -115,3 +117,21 @@ async def test_a_message_that_names_nobody_becomes_a_dead_letter() -> None:
     (sent,) = applied.outbox
     assert sent.subject == "deadletter.ac=3Dme.shop"  # the token itself, escaped
     assert sent.id == "refused:1:2"
+
+
+async def test_what_was_told_before_a_restart_is_not_told_again_and_positions_do_not_go_back() -> None:
+    messages = stored(readings([1.0] * 40))
+    settings = plan(budgets=[Budget(5.0)])
+    before = partition(PartitionState(settings), Quarantine())
+    before.apply(messages)
+    told = before.effects(Applied())
+    lease = replace(FRESH, effects_seq=told.effects_seq)
+    again = partition(PartitionState(settings), Quarantine(), lease)
+    first = again.apply(messages[:10])
+    assert not first
+    assert again.effects(first).effects_seq == told.effects_seq
+    assert not again.apply(messages[10:])
+    more = stored(readings([1.0] * 41))[40:]
+    news = again.apply(more)
+    assert news.tallies
+    assert again.effects(news).effects_seq == more[-1].sequence > told.effects_seq
