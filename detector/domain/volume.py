@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """One histogram series as its partition sees it.
+    """One histogram series as its partition sees it, or together the smaller ones of a metric.
 
     Attributes
     ----------
     metric : str
-    labels : mapping
+    labels : mapping or None
+        None stands for series of the metric that are not told by themselves.
     unit : str
     step_s : float
         Seconds of the windows in which it is scored.
@@ -24,10 +25,12 @@ class Volume:
     p50, p99 : float
     surprise : float
         Of the strangest of its signals in the last windows.
+    of : int
+        How many series it stands for: `low` and `high` are of all of them.
     """
 
     metric: str
-    labels: Mapping[str, str]
+    labels: Mapping[str, str] | None
     unit: str
     step_s: float
     instances: int
@@ -36,11 +39,12 @@ class Volume:
     p50: float
     p99: float
     surprise: float = 0.0
+    of: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceVolume:
-    """The largest series of one service."""
+    """The largest series of one service, and what the others come to by metric."""
 
     tenant: str
     service: str

@@ -142,6 +142,7 @@ class Recommender:
         courses = await self._store.courses()
         self._tenants = sorted(tenants)
         told: dict[str, tuple[Advice, Measured]] = {}
+        untold: list[BusError] = []
         for tenant in self._tenants:
             answers = [answer for answer in measured.values() if answer.tenant == tenant]
             course = courses.get(tenant, Course())
@@ -151,9 +152,10 @@ class Recommender:
             await self._store.save_recommendations(self._owner, epoch, tenant, advice.course, issued)
             told[tenant] = advice, kept
             if self._publish:
-                for found in issued:
-                    await self._tell(found.recommendation)
+                untold += [error for found in issued if (error := await self._tell(found.recommendation))]
         self._metrics.show_sampling(told)
+        if untold:  # the others have been told
+            raise untold[0]
 
     def _issued(self, tenant: str, service: str, epoch: int, advice: Advice) -> Issued:
         entries = advice.entries[service]
@@ -164,9 +166,14 @@ class Recommender:
         )  # fmt: skip
         return Issued(recommendation, self._publish, advice.seen, advice.kept, advice.kappa)
 
-    async def _tell(self, found: Recommendation) -> None:
-        await self._bucket.put(found.tenant, found.service, encode_recommendation(found))
-        await self._bus.publish_core(subjects.recommended(found.tenant, found.service), encode_order(found.order))
+    async def _tell(self, found: Recommendation) -> BusError | None:
+        """Publish one; where that fails its service falls back, and the others must not."""
+        try:
+            await self._bucket.put(found.tenant, found.service, encode_recommendation(found))
+            await self._bus.publish_core(subjects.recommended(found.tenant, found.service), encode_order(found.order))
+        except BusError as error:
+            return error
+        return None
 
     async def _acknowledged(self, message: Msg) -> None:
         """Note what an instance answered; its subject says who it is, and what the body says must agree."""

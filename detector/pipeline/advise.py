@@ -81,14 +81,15 @@ def advise(
     Returns
     -------
     Advice
-        No probability is below `p_min`, and the caps of all instances add up to at most `CAP` times the budget.
+        No probability is below `p_min`, and the caps of all instances of all series that are told, by themselves or
+        together, add up to at most `CAP` times the budget.
 
     Notes
     -----
     About 0.2 ms a series.
     """
     named = [(one.service, series) for one in services for series in one.series]
-    low, high, step, instances = (_column(named, name) for name in ("low", "high", "step_s", "instances"))
+    low, high, step, instances, of = (_column(named, name) for name in ("low", "high", "step_s", "instances", "of"))
     last = [course.paces.get(_name(*one)) for one in named]
     due = course.asked * sum(
         pace.p * events for pace, events in zip(last, low.tolist(), strict=True) if pace is not None
@@ -97,8 +98,9 @@ def advise(
     budget = ration.events_per_s * course.pressure
     strata = ration.mode == STRATA
     wanted = np.array([need(series.p50, series.p99, strata=strata) for _, series in named])
-    found = allocate(wanted / step, low, budget * (1.0 - RESERVE), ration.p_min * low)
-    target = np.divide(found.events, low, out=np.ones(len(named)), where=low > 0.0)
+    each = low / of
+    found = allocate(wanted / step, each, budget * (1.0 - RESERVE), ration.p_min * each, of)
+    target = np.divide(found.events, each, out=np.ones(len(named)), where=each > 0.0)
     paces = [
         _towards(before, min(max(float(p), ration.p_min), 1.0), seconds / one[1].step_s)
         for one, before, p in zip(named, last, target, strict=True)
@@ -106,9 +108,9 @@ def advise(
     asked = math.floor(course.gain * GAIN_STEPS) / GAIN_STEPS if found.kappa > 1.0 else 1.0
     base = np.maximum(asked * np.array([pace.p for pace in paces]), ration.p_min)
     paces, p = _boosted(named, paces, base, low, budget * RESERVE)
-    room = np.maximum(p * high, LEAST_EVENTS / step)
+    room = np.maximum(p * high, of * LEAST_EVENTS / step)
     allotted = room * min(1.0, budget / max(float(room.sum()), 1e-300))
-    caps = CAP * allotted / instances
+    caps = CAP * allotted / (instances * of)
     entries: dict[str, list[Entry]] = {one.service: [] for one in services}
     for (service, series), own, cap, wants in zip(named, p.tolist(), caps.tolist(), wanted.tolist(), strict=True):
         entries[service].append(_entry(series, own, cap, wants, ration))
@@ -177,7 +179,7 @@ def _boosted(
 
 
 def _entry(series: Volume, p: float, cap: float, wants: float, ration: Ration) -> Entry:
-    events = series.low * series.step_s
+    events = series.low * series.step_s / series.of
     cuts = cuts_of(series.p50, series.p99) if ration.mode == STRATA else ()
     mode = STRATA if cuts else RATE
     weights = _WEIGHTS if cuts else np.ones(1)
@@ -198,9 +200,12 @@ def _entry(series: Volume, p: float, cap: float, wants: float, ration: Ration) -
 
 
 def _rests(entries: Sequence[Entry]) -> list[Entry]:
-    """Give each metric an entry for series that have none of their own: as the largest, but with the smallest cap."""
+    """Give each metric without one an entry for new series: as the largest, but with the smallest cap."""
     largest: dict[str, Entry] = {}
+    told = {entry.metric for entry in entries if entry.labels is None}
     for entry in entries:
+        if entry.metric in told:
+            continue
         there = largest.get(entry.metric)
         if there is None or entry.cap_eps > there.cap_eps:
             largest[entry.metric] = entry
@@ -244,7 +249,7 @@ def _reason(
 
 
 def _name(service: str, series: Volume) -> str:
-    labels = ",".join(f"{name}={value}" for name, value in sorted(series.labels.items()))
+    labels = "*" if series.labels is None else ",".join(f"{k}={value}" for k, value in sorted(series.labels.items()))
     return f"{service}\n{series.metric}\n{labels}"
 
 

@@ -29,6 +29,8 @@ DEAD_BAND, MOST_UP, MOST_DOWN = 0.25, 4.0, 0.5
 """A change below a quarter is none; a step is at most four times up and half down."""
 CAP = 1.3
 """A collector never keeps more events than this many times what it was allocated, whatever comes in."""
+HOPELESS = 1e100
+"""Times the error that is allowed, from which on a budget counts as none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def need_of(variance: Floats, value: Floats, kept: Floats, seen: Floats, allowed
     return need
 
 
-def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Allocation:
+def allocate(need: Floats, expected: Floats, budget: float, floor: Floats, of: Floats | float = 1.0) -> Allocation:
     """Give every series its events: what the error budget asks for, or the fairest that the volume allows.
 
     Parameters
@@ -120,6 +122,8 @@ def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Al
         Events of a window, over all series.
     floor : float64[n]
         Events that a series gets in any case, such as p_min·expected.
+    of : float64[n]
+        How many series alike each of them stands for.
 
     Returns
     -------
@@ -136,18 +140,18 @@ def allocate(need: Floats, expected: Floats, budget: float, floor: Floats) -> Al
     """
     floor = np.minimum(floor, expected)
     events = np.maximum(needed(need, expected), floor)
-    if events.sum() <= budget:
+    if (of * events).sum() <= budget:
         return Allocation(events, 1.0)
-    if floor.sum() >= budget:
+    if (of * floor).sum() >= budget or (of * np.maximum(needed(need, expected, HOPELESS), floor)).sum() > budget:
         return Allocation(floor, math.inf)
     busy = need[expected > 0.0]
     need = np.cbrt(need * np.median(busy) ** 2) if len(busy) else need
     low, high = 0.0, 1.0
-    while np.maximum(needed(need, expected, high), floor).sum() > budget:
+    while (of * np.maximum(needed(need, expected, high), floor)).sum() > budget:
         low, high = high, 2.0 * high
     for _ in range(40):
         kappa = 0.5 * (low + high)
-        if np.maximum(needed(need, expected, kappa), floor).sum() > budget:
+        if (of * np.maximum(needed(need, expected, kappa), floor)).sum() > budget:
             low = kappa
         else:
             high = kappa

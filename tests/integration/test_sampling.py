@@ -11,22 +11,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nats.aio.client import Client
+from nats.js.api import KeyValueConfig
 
 from detector.adapters.formats.sampling import decode_recommendation, encode_order
 from detector.adapters.http.metrics import Metrics
 from detector.adapters.nats import subjects
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
-from detector.adapters.nats.sampling import read_recommendation
+from detector.adapters.nats.sampling import KEPT_SECONDS, read_recommendation
 from detector.adapters.nats.streams import ensure_streams
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.collector import Collector, obedience
 from detector.domain.recommendation import Issued
-from detector.domain.volume import Ration
+from detector.domain.volume import Ration, ServiceVolume, Volume
 from detector.jobs import partition
 from detector.jobs.sampling import Pulse, Recommender
 from detector.jobs.worker import Worker
+from detector.ports import Effects
 from tests.synth import plan
 from tests.waiting import until
 
@@ -202,6 +204,34 @@ async def test_notices_twice_late_or_forged_change_nothing(tmp_path: Path) -> No
         assert left.epoch == epoch
         await kept_per_s(load, 1.0)
         assert load.collector.counts()["epoch"] == 0
+
+
+async def test_a_recommendation_that_can_not_be_kept_holds_up_no_other(tmp_path: Path) -> None:
+    async with EmbeddedServer(tmp_path / "nats") as server:
+        client = await connect(server.url)
+        small = KeyValueConfig("sampling", history=1, max_bytes=20_000, direct=True)
+        await client.jetstream().create_key_value(small)
+        url = f"sqlite:///{tmp_path / 'detector.db'}"
+        upgrade(url)
+        store = SqlStore.open(url)
+        (lease,) = await store.claim([0], "me", 60.0)
+        series = [Volume(METRIC, {"r": f"{n}{'x' * 200}"}, "s", 1.0, 1, 5.0, 6.0, 0.05, 0.3) for n in range(100)]
+        volumes = (ServiceVolume("acme", "large", tuple(series)), ServiceVolume("acme", "shop", (series[0],)))
+        await store.commit("me", [Effects(0, lease.epoch, 1, 1, volumes=volumes)])
+        async with recommending(client, store, "a") as metrics:
+
+            async def told() -> bool:
+                return await read_recommendation(client, "acme", "shop") is not None
+
+            await until(told, 20)
+            assert await read_recommendation(client, "acme", "large") is None
+            assert {one.recommendation.service for one in await store.recommendations()} == {"large", "shop"}
+            shown = metrics.registry.get_sample_value
+            assert (shown("detector_sampling_events_per_second", {"tenant": "acme", "kind": "seen"}) or 0.0) > 0.0
+        bucket = await client.jetstream().key_value("sampling")
+        assert (await bucket.status()).ttl == KEPT_SECONDS  # services that have left go in the end
+        await store.close()
+        await disconnect(client)
 
 
 async def test_shadow_stores_and_publishes_nothing(tmp_path: Path) -> None:

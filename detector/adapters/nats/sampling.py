@@ -15,7 +15,10 @@ from detector.errors import BusError, Undecodable
 
 ANSWER_SECONDS = 5.0
 BUCKET_BYTES = 64 * 1024 * 1024
-_DIRECT = f"$JS.API.DIRECT.GET.KV_{subjects.SAMPLING}.$KV.{subjects.SAMPLING}."
+KEPT_SECONDS = 3600.0
+"""After which a recommendation that nothing has followed goes: its service has left."""
+_STREAM = f"KV_{subjects.SAMPLING}"
+_DIRECT = f"$JS.API.DIRECT.GET.{_STREAM}.$KV.{subjects.SAMPLING}."
 _FAILURES = (nats.errors.Error, TimeoutError, OSError)
 
 
@@ -52,11 +55,14 @@ class Bucket:
     async def _open(self) -> KeyValue:
         js = self._client.jetstream()
         try:
-            return await js.key_value(subjects.SAMPLING)
+            bucket = await js.key_value(subjects.SAMPLING)
         except nats.js.errors.BucketNotFoundError:
-            return await js.create_key_value(
-                KeyValueConfig(subjects.SAMPLING, history=1, max_bytes=BUCKET_BYTES, direct=True)
-            )
+            made = KeyValueConfig(subjects.SAMPLING, history=1, max_bytes=BUCKET_BYTES, direct=True, ttl=KEPT_SECONDS)
+            return await js.create_key_value(made)
+        if not (await bucket.status()).ttl:  # as it was made once
+            stream = (await js.stream_info(_STREAM)).config
+            await js.update_stream(stream.evolve(max_age=KEPT_SECONDS))
+        return bucket
 
 
 async def read_recommendation(client: Client, tenant: str, service: str) -> Recommendation | None:

@@ -235,6 +235,24 @@ def test_the_model_of_noise_is_what_sampling_turns_out_to_be() -> None:
     assert relative == pytest.approx(variances(0.8, strata=True), rel=0.25)
 
 
+@pytest.mark.parametrize("mode", ["rate", "strata"])
+def test_series_that_are_told_together_share_what_they_get(mode: str) -> None:
+    """2,000 series of 5 events a second under a ration of 100: no more than 130 are kept, by whomever."""
+    named = [Volume("d", {"n": str(n)}, "s", 10.0, 2, 5.0, 6.0, 0.05, 0.3) for n in range(200)]
+    rest = Volume("d", None, "s", 10.0, 2, 5.0 * 1800, 6.0 * 1800, 0.05, 0.3, 0.0, 1800)
+    found = advise(
+        [ServiceVolume("acme", "shop", (*named, rest))], Ration(100.0, 0.001, mode), Measured(), Course(), 0.0
+    )
+    entries = found.entries["shop"]
+    (together,) = [entry for entry in entries if entry.labels is None]
+    assert len(entries) == 201
+    single = [entry for entry in entries if entry.labels is not None]
+    caps = 2 * (sum(entry.cap_eps for entry in single) + 1800 * together.cap_eps)
+    assert caps == pytest.approx(CAP * 100.0)
+    assert together.cap_eps == pytest.approx(single[0].cap_eps, rel=0.5)
+    assert together.strata[-1].p == pytest.approx(single[0].strata[-1].p, rel=0.5)
+
+
 Traffic = st.lists(
     st.tuples(st.floats(0, 1e6), st.floats(1, 3), st.floats(0, 10), st.floats(0, 100), st.integers(1, 50)),
     max_size=8,

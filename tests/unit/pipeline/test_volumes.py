@@ -52,7 +52,7 @@ def test_a_surge_lifts_what_is_expected_at_most_at_once_and_what_is_expected_at_
     assert one.surprise > 1.0
 
 
-def test_the_largest_are_told_and_what_is_silent_is_not() -> None:
+def test_the_largest_are_told_the_others_together_and_what_is_silent_is_not() -> None:
     rng = np.random.default_rng(3)
     sizes = rng.permutation(np.arange(1, MOST_SERIES + 51)) * 10
     sent = [
@@ -63,11 +63,31 @@ def test_the_largest_are_told_and_what_is_silent_is_not() -> None:
     ]
     run, volumes = told(sent)
     (service,) = volumes.told(run.state)
-    assert len(service.series) == MOST_SERIES
-    assert min(series.high for series in service.series) >= 51
+    *named, rest = service.series
+    assert len(named) == MOST_SERIES
+    assert min(series.high for series in named) >= 51
+    assert (rest.metric, rest.labels, rest.unit, rest.of, rest.instances) == ("d", None, "s", 50, 1)
+    assert rest.high == pytest.approx(sum(range(1, 51)))
     run, volumes = told([*sent, *ticks(T0 + 4 * STEP, T0 + 30 * STEP)])
     assert volumes.told(run.state) == []
     assert Volumes().told(run.state) == []
+
+
+def test_a_number_that_went_over_to_another_signal_brings_nothing_along() -> None:
+    sent = in_order(message(T0 + n * STEP, [timed(*(5000, "old") if n < 5 else (10, "new"))]) for n in range(12))
+    run, volumes = Run(plan()).take(sent[:5]), Volumes()
+    volumes.learn(run.outcomes[0].scored)
+    assert volumes.told(run.state)[0].series[0].high == pytest.approx(500.0)
+    directory = run.state.directory
+    directory.remove(next(row for row, name in enumerate(directory.names) if name is not None))
+    run.take(sent[5:], [4])
+    assert len(directory.signals) == directory.signals.watched  # the numbers were taken over
+    volumes.learn(run.outcomes[-2].scored)
+    volumes.told(run.state)
+    volumes.learn(run.outcomes[-1].scored)
+    (one,) = volumes.told(run.state)[0].series
+    assert one.labels == {"r": "new"}
+    assert one.high == pytest.approx(1.0)
 
 
 def test_replayed_tenants_are_told_nothing() -> None:
