@@ -159,8 +159,8 @@ class Store(Protocol):
     async def load_checkpoints(self, partition: int) -> list[tuple[int, bytes]]:
         """(sequence, blob) of the newest checkpoint, then of the one before it; whole ones only."""
 
-    async def unpublished(self, limit: int, owner: str | None = None) -> list[Outgoing]:
-        """Oldest first; with `owner` only those of partitions it holds a lease on."""
+    async def unpublished(self, limit: int, owner: str | None = None, without: Collection[str] = ()) -> list[Outgoing]:
+        """Oldest first; with `owner` only those of partitions it holds a lease on; none of the roots in `without`."""
 
     async def mark_published(self, ids: Sequence[str]) -> None:
         """They reached the broker."""

@@ -35,7 +35,8 @@ class Relay:
     A message is marked once it is acknowledged; one whose mark is lost is sent again under the same id,
     which the broker drops within two minutes and subscribers by ``id:revision`` after that. An alert
     larger than the broker takes is sent without as much of its evidence as must go. What the broker refuses
-    for good all the same holds up no other: it stays in the database only, and is logged.
+    for good all the same holds up no other: it stays in the database only, and is logged. Nor does a stream that
+    takes nothing hold up the others: its messages wait.
 
     Parameters
     ----------
@@ -58,6 +59,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._fresh: deque[Outgoing] = deque()
         self._look_due = 0.0
+        self._failing: dict[str, BusError] = {}
         self._unmarked: dict[str, None] = {}
         self._marking: asyncio.Task[None] | None = None
 
@@ -88,13 +90,14 @@ class Relay:
             self._wake.clear()
             try:
                 while await self._publish_some():
-                    pause = shortest
+                    pause = shortest if not self._failing else pause
                 self.trouble = None
             except (BusError, StoreError) as error:
                 if self.trouble is None:
                     _log.warning("alerts can't be published, trying on", reason=str(error))
                 self.trouble = str(error)
                 self._look_due = 0.0
+                self._failing.clear()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             else:
@@ -106,6 +109,9 @@ class Relay:
         if not messages:
             if self._unmarked:
                 await self._mark()
+            if self._failing:  # all others are published
+                self.depth = await self._store.outbox_depth(self._owner)
+                raise next(iter(self._failing.values()))
             return False
         verdicts = await self._publish_trimmed(messages, await self._bus.publish_many(messages))
         for message, verdict in zip(messages, verdicts, strict=True):
@@ -114,10 +120,15 @@ class Relay:
             if not isinstance(verdict, BusError) or isinstance(verdict, RefusedError):
                 self._unmarked[message.id] = None
         await self._mark()
-        failed = [v for v in verdicts if isinstance(v, BusError) and not isinstance(v, RefusedError)]
-        self.depth = max(self.depth - len(messages), 0) + len(failed)
+        failed = {
+            _root(message): verdict
+            for message, verdict in zip(messages, verdicts, strict=True)
+            if isinstance(verdict, BusError) and not isinstance(verdict, RefusedError)
+        }
+        self.depth = max(self.depth - len(messages), 0)
         if failed:
-            raise failed[0]
+            self._failing |= failed
+            self._look_due = 0.0
         return True
 
     async def _waiting(self) -> list[Outgoing]:
@@ -125,9 +136,9 @@ class Relay:
         if time.monotonic() < self._look_due:
             found = [self._fresh.popleft() for _ in range(min(len(self._fresh), BATCH))]
             self.depth = len(found) + len(self._fresh)
-            return [message for message in found if message.id not in self._unmarked]
+            return [one for one in found if one.id not in self._unmarked and _root(one) not in self._failing]
         self._fresh.clear()  # all of it is in the database
-        stored = await self._store.unpublished(BATCH + len(self._unmarked), self._owner)
+        stored = await self._store.unpublished(BATCH + len(self._unmarked), self._owner, self._failing)
         found = [message for message in stored if message.id not in self._unmarked]
         if len(found) < BATCH:
             self._look_due = time.monotonic() + LOOK_SECONDS
@@ -169,3 +180,8 @@ class Relay:
         _log.warning("alerts published without all of their evidence", ids=[less.id for less in smaller.values()])
         again = dict(zip(smaller, await self._bus.publish_many(list(smaller.values())), strict=True))
         return [again.get(place, verdict) for place, verdict in enumerate(verdicts)]
+
+
+def _root(message: Outgoing) -> str:
+    """Return the first token of its subject, which says its stream."""
+    return message.subject.partition(".")[0]

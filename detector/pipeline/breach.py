@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from detector.domain.aggregate import Head
 from detector.domain.alert import Alert, Severity, State, alert_id
 from detector.domain.arrays import Floats, Integers
 from detector.domain.forecast import HOUR, Limit
+from detector.pipeline.assess import Scored
 from detector.pipeline.decide import Decision, resolve
 from detector.pipeline.forecasters import leads
 from detector.pipeline.judging import trusted
@@ -53,6 +55,12 @@ class Outlook:
     upper: Floats
     trend: Floats
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Start and end of the last window."""
+        end = int(self.comes[0])
+        return end - self.bank.step_ms, end
+
 
 class Passing(NamedTuple):
     """A window ahead in which a limit is passed as probably as it asks for."""
@@ -89,7 +97,7 @@ def watch(state: PartitionState, outlook: Outlook) -> Iterator[Decision]:
     for name in [name for name in kept if name not in limits]:  # the settings have changed
         alert = kept.pop(name).alert
         if alert is not None:
-            yield Decision(outlook.position, -1, _withdrawn(alert, outlook))
+            yield Decision(outlook.position, -1, _withdrawn(alert, *outlook.window, outlook.value))
     for name, limit in limits.items():
         breach = kept.setdefault(name, Breach())
         revised = _advance(state, breach, limit, outlook)
@@ -102,6 +110,18 @@ def watch(state: PartitionState, outlook: Outlook) -> Iterator[Decision]:
         del state.breaches[number]
 
 
+def let_go(state: PartitionState, scored: Scored, heads: list[Head]) -> Iterator[Decision]:
+    """End the warnings of signals that have no limit any more, each with the next window of its signal."""
+    gone = [number for number in state.breaches if not state.forecasters.limited(number)]
+    for at in np.flatnonzero(np.isin(scored.signal, gone)) if gone else ():
+        number, start = int(scored.signal[at]), int(scored.start[at])
+        for breach in state.breaches.pop(number, {}).values():
+            if breach.alert is not None:
+                end = start + int(state.recent["step"][number])
+                ended = _withdrawn(breach.alert, start, end, float(scored.value[at]))
+                yield Decision(heads[scored.head[at]].position, -1, ended)
+
+
 def _advance(state: PartitionState, breach: Breach, limit: Limit, outlook: Outlook) -> Alert | None:
     passed = limit.passed(outlook.value)
     passing = _passing(state, limit, outlook)
@@ -110,7 +130,7 @@ def _advance(state: PartitionState, breach: Breach, limit: Limit, outlook: Outlo
         alert = breach.alert
         if alert is None or breach.below >= CLEAR:
             breach.alert, breach.below = None, 0
-            return None if alert is None else _withdrawn(alert, outlook)
+            return None if alert is None else _withdrawn(alert, *outlook.window, outlook.value)
         return None
     breach.above, breach.below = min(breach.above + 1, CONFIRM), 0
     if breach.alert is None:
@@ -190,8 +210,7 @@ def _figures(limit: Limit, outlook: Outlook, passing: Passing | None, passed: bo
     """Observed now; expected when the limit is passed."""
     now = outlook.value
     ends = (now, now, now) if passed or passing is None else passing[1:4]
-    end = int(outlook.comes[0])
-    start = end - outlook.bank.step_ms
+    start, end = outlook.window
     named = dict(zip(("expected", "lower", "upper"), ends, strict=True))
     return {"observed": now, **named, "window_start": start, "window_end": end}
 
@@ -202,8 +221,6 @@ def _when(outlook: Outlook, passing: Passing | None, passed: bool) -> dict[str, 
     return {"breach_at": passing.at, "passed": False, "trend": passing.trend}
 
 
-def _withdrawn(alert: Alert, outlook: Outlook) -> Alert:
-    """Resolve a warning: neither the forecast nor the value says so any more."""
-    end = int(outlook.comes[0])
-    ended = resolve(alert, end - outlook.bank.step_ms, end)
-    return replace(ended, observed=outlook.value, evidence={**alert.evidence, "withdrawn": True})
+def _withdrawn(alert: Alert, start: int, end: int, value: float) -> Alert:
+    """Resolve a warning: neither the forecast nor the value says so any more, or nobody asks."""
+    return replace(resolve(alert, start, end), observed=value, evidence={**alert.evidence, "withdrawn": True})

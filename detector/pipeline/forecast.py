@@ -10,7 +10,7 @@ from detector.domain.aggregate import Head
 from detector.domain.arrays import Floats
 from detector.domain.forecast import Forecast, paths_of
 from detector.pipeline.assess import Scored
-from detector.pipeline.breach import Outlook, watch
+from detector.pipeline.breach import Outlook, let_go, watch
 from detector.pipeline.decide import Decision
 from detector.pipeline.forecasters import Forecasters, leads, spacing
 from detector.pipeline.judging import judge, note
@@ -44,11 +44,11 @@ def foresee(state: PartitionState, scored: Scored, heads: list[Head]) -> tuple[l
     microseconds every five minutes and half a millisecond every quarter of an hour, twice that where it has a limit.
     """
     own = state.forecasters
+    decisions = list(let_go(state, scored, heads))
     if not len(own):
-        return [], []
+        return [], decisions
     rolled = own.rolled(scored.signal, scored.start, scored.value, scored.head, state.recent["step"])
     told: list[Forecast] = []
-    decisions: list[Decision] = []
     for windows in _rounds(rolled):
         for index, bank in enumerate(own.banks):
             for outlook in _learn(state, bank, windows[own.table["bank"][windows["row"]] == index], heads):

@@ -126,6 +126,11 @@ class Forecasters:
         """Return the limits that a signal must not pass."""
         return [limit for limit in self.plan.limits if limit.where.fits(signal)]
 
+    def limited(self, number: int) -> bool:
+        """Whether a signal is forecast and has a limit."""
+        row = self._rows.get(number)
+        return row is not None and bool(self.table["limited"][row])
+
     def enlist(self, number: int, signal: Signal, series: int, step: int, replayed: bool) -> None:
         """Forecast a signal if the plan says so and there is room; what is replayed for its limits only.
 

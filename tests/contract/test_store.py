@@ -101,6 +101,8 @@ async def test_the_outbox_keeps_its_order(store: Store) -> None:
     await store.commit("a", [effects(first, 1, outbox=(a_message(3), a_message(1))), effects(second, 1)])
     await store.commit("a", [effects(second, 2, outbox=(a_message(2), a_message(1)))])
     assert await store.unpublished(10) == [a_message(3), a_message(1), a_message(2)]
+    assert await store.unpublished(10, without={"al", "forecasts"}) == [a_message(3), a_message(1), a_message(2)]
+    assert await store.unpublished(10, without={"alerts"}) == []
     assert await store.unpublished(2) == [a_message(3), a_message(1)]
     assert await store.outbox_depth() == 3
     await store.mark_published(["m1", "m3", "m1", "unknown"])

@@ -131,3 +131,28 @@ async def test_messages_of_a_partition_taken_over_are_found(outbox: Outbox) -> N
         await outbox.store.claim([1], "me", 60.0)
         await all_marked(outbox)
     assert await outbox.published() == [5, 0, 1, 2, 3, 4]
+
+
+async def test_a_stream_that_takes_nothing_holds_up_no_other(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relays, "BATCH", 20)
+    js = outbox.client.jetstream()
+    kept = (await js.stream_info("FORECASTS")).config
+    await js.delete_stream("FORECASTS")
+    stuck = tuple(Outgoing(f"f{n}", "forecasts.acme.shop", b"%d" % n) for n in range(60))
+    await outbox.commit(stuck)
+    async with outbox.relaying():
+        for first in (100, 110):
+            told = messages(first, 10)
+            await outbox.commit(told)
+            outbox.relay.hand(told)
+
+        async def alerts_are_out() -> bool:
+            return await outbox.published() == list(range(100, 120))
+
+        await until(alerts_are_out, 20)
+        await until(lambda: outbox.relay.trouble is not None and outbox.relay.depth == 60, 20)
+        await js.add_stream(kept)
+        await all_marked(outbox)
+        await until(lambda: outbox.relay.trouble is None, 20)
+    assert (await js.stream_info("FORECASTS")).state.messages == 60
+    assert await outbox.published() == list(range(100, 120))

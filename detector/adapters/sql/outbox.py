@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from functools import cache
 
@@ -40,12 +40,12 @@ def _unless_there(dialect: str) -> Insert:
     return statement.on_conflict_do_nothing(index_elements=[outbox.c.id])
 
 
-def unpublished(connection: Connection, limit: int, owner: str | None) -> list[Outgoing]:
+def unpublished(connection: Connection, limit: int, owner: str | None, without: Collection[str]) -> list[Outgoing]:
     """See `Store.unpublished`."""
     columns = outbox.c
     rows = connection.execute(
         select(columns.id, columns.subject, columns.payload, columns.headers)
-        .where(WAITING, *_of(owner))
+        .where(WAITING, *_of(owner), *(~columns.subject.startswith(f"{root}.", autoescape=True) for root in without))
         .order_by(columns.sequence)
         .limit(limit)
     )

@@ -150,13 +150,14 @@ class SqlStore:
         """(sequence, blob) of the newest checkpoint, then of the one before it; one that lacks a part is left out."""
         return await self._read(checkpoints.load, partition)
 
-    async def unpublished(self, limit: int, owner: str | None = None) -> list[Outgoing]:
+    async def unpublished(self, limit: int, owner: str | None = None, without: Collection[str] = ()) -> list[Outgoing]:
         """At most `limit` messages that wait, oldest first.
 
         With `owner` only those of partitions it holds a lease on: so of many relays each has its own to publish,
-        a partition's messages keep their order, and a dead relay's go over to others with its leases.
+        a partition's messages keep their order, and a dead relay's go over to others with its leases. Messages
+        whose subject begins with a token in `without` are passed over.
         """
-        return await self._read(outbox.unpublished, limit, owner)
+        return await self._read(outbox.unpublished, limit, owner, without)
 
     async def mark_published(self, ids: Sequence[str]) -> None:
         """They reached the broker; ids that are unknown or marked already change nothing.

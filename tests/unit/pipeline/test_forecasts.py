@@ -338,6 +338,18 @@ def test_a_limit_taken_out_of_the_settings_ends_its_warning() -> None:
     assert warnings(after)[0]["id"] == warnings(before)[-1]["id"]
 
 
+@pytest.mark.parametrize("left", [ForecastPlan(), ForecastPlan([Selection("cpu", "mean")])])
+def test_a_signal_whose_limits_are_all_taken_out_is_warned_of_no_more(left: ForecastPlan) -> None:
+    messages = in_order(levels(filling(4.5, 12.0)))
+    before = Run(plan(forecasts=disk(95.0), retention=10**12)).take(messages[: 4 * DAY])
+    assert warnings(before)[-1]["state"] == "firing"
+    none = plan(forecasts=left, retention=10**12)
+    after = Run(none, checkpoints.decode(none, checkpoints.encode(before.state)))
+    after.take(messages[4 * DAY : 4 * DAY + 2])
+    assert [(one["state"], one["id"]) for one in warnings(after)] == [("resolved", warnings(before)[-1]["id"])]
+    assert after.state.breaches == {}
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("start", [datetime(2026, 3, 8, tzinfo=UTC), datetime(2026, 10, 4, tzinfo=UTC)])
 def test_fc_05_a_weekend_of_clock_changes_warns_no_more_than_an_ordinary_one(start: datetime) -> None:
