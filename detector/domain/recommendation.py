@@ -57,7 +57,7 @@ class Entry:
     cap_eps : float
         Events a second that one instance keeps at most of each series.
     expected_rse : float
-        Largest relative standard error to be expected of mean, p50 (over .03) and p99 (over .05), as a share of itself.
+        Relative standard error to be expected of the p99.
     kappa : float
         Times the error that is allowed; above 1 the budget is missed.
     """

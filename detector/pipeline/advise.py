@@ -15,7 +15,7 @@ import numpy as np
 from detector.domain.arrays import Floats
 from detector.domain.recommendation import RATE, STRATA, Entry, Stratum
 from detector.domain.volume import Course, Measured, Pace, Ration, ServiceVolume, Volume
-from detector.pipeline.allocation import CAP, CUTS, DEAD_BAND, MOST_DOWN, MOST_UP, TAIL_ERROR, allocate, over_strata
+from detector.pipeline.allocation import ALLOWED, CAP, CUTS, DEAD_BAND, MOST_DOWN, MOST_UP, allocate, over_strata
 from detector.pipeline.noise import cuts_of, need, spread_of, variances
 
 RESERVE = 0.08
@@ -195,7 +195,7 @@ def _entry(series: Volume, p: float, cap: float, wants: float, ration: Ration) -
     error = math.sqrt(variances(spread_of(series.p50, series.p99), strata=bool(cuts))[2] * left)
     return Entry(
         series.metric, series.labels, series.unit, mode, series.step_s, strata,
-        1.0, cap, error, max(math.sqrt(wants * left), error / TAIL_ERROR),
+        1.0, cap, error, max(math.sqrt(wants * left), error / ALLOWED[bool(cuts)][2]),
     )  # fmt: skip
 
 

@@ -23,8 +23,9 @@ CUTS = (0.40, 0.60, 0.90, 0.98)
 """Quantiles at which the strata of a series are cut; tracked as they move."""
 SHARES = (0.10, 0.22, 0.27, 0.14, 0.27)
 """Share of a series' kept events that each stratum gets."""
-MEAN_ERROR, MEDIAN_ERROR, TAIL_ERROR = 0.03, 0.03, 0.05
-"""Relative standard errors allowed for mean, p50 and p99."""
+ALLOWED = {True: (0.03, 0.03, 0.05), False: (0.03, 0.03, 0.20)}
+"""Relative standard errors allowed for mean, p50 and p99, by strata and without: with one rate for all events a p99
+within 5 % would take most of the budget, and from mean and p50."""
 DEAD_BAND, MOST_UP, MOST_DOWN = 0.25, 4.0, 0.5
 """A change below a quarter is none; a step is at most four times up and half down."""
 CAP = 1.3

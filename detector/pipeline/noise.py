@@ -10,7 +10,7 @@ import math
 from itertools import pairwise
 from statistics import NormalDist
 
-from detector.pipeline.allocation import CUTS, MEAN_ERROR, MEDIAN_ERROR, SHARES, TAIL_ERROR
+from detector.pipeline.allocation import ALLOWED, CUTS, SHARES
 
 WIDEST = 3.0
 """Logarithmic spreads beyond it count as this."""
@@ -65,8 +65,8 @@ def variances(spread: float, *, strata: bool) -> tuple[float, float, float]:
 
 def need(p50: float, p99: float, *, strata: bool) -> float:
     """Return how many events a window needs, out of many, for the errors that are allowed of mean, p50 and p99."""
-    mean, middle, tail = variances(spread_of(p50, p99), strata=strata)
-    return max(mean / MEAN_ERROR**2, middle / MEDIAN_ERROR**2, tail / TAIL_ERROR**2)
+    found = variances(spread_of(p50, p99), strata=strata)
+    return max(variance / error**2 for variance, error in zip(found, ALLOWED[strata], strict=True))
 
 
 def _between(a: float, b: float) -> float:

@@ -6,21 +6,18 @@ import numpy as np
 
 from detector.domain.arrays import Floats
 from detector.pipeline.allocation import (
+    ALLOWED,
     CAP,
     CUTS,
-    MEAN_ERROR,
-    MEDIAN_ERROR,
     MOST_DOWN,
     MOST_UP,
     SHARES,
-    TAIL_ERROR,
     allocate,
     over_strata,
     steady,
 )
 from detector.simulation.counting import Kept
 
-ALLOWED = np.array([MEAN_ERROR, MEDIAN_ERROR, TAIL_ERROR])
 LOAD_RATE, NEED_RATE, CUT_RATE, PART_RATE = 0.3, 0.05, 0.3, 0.2
 ASTRAY, LEAST_MOVE = 1.5, 0.02
 """Cuts are published anew once some stratum holds so many times more or less than it should, by exact counts, and one
@@ -67,7 +64,7 @@ class Steering:
         self.budget = budget
         self.p_min = p_min
         self.kappa = 1.0
-        self._allowed = ALLOWED / strictness
+        self._allowed = np.array(ALLOWED[strata]) / strictness
         self.cuts = np.full((series, len(self._qs)), np.inf)
         self.p = np.full((series, len(self.shares)), SAFE)
         self.cap = np.full(series, CAP * budget / series)
