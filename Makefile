@@ -64,8 +64,8 @@ UPGRADE := --upgrade
 LOCK_FLAGS := --quiet $(UPGRADE) --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
   --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --build-deps-for editable
 
-clean: ## Remove the environment and everything that was generated
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache detector-data quality-report
+clean: ## Remove the environment and everything that was generated, but for what a service has stored
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache quality-report
 
 $(RUNTIME): requirements.lock pyproject.toml
 	@echo "Installing Detector into .venv (the first time takes about a minute) ..."

@@ -81,6 +81,12 @@ def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"make {target}"
 
 
+def test_make_clean_leaves_what_a_service_has_stored() -> None:
+    removed = re.findall(r"^clean:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert "quality-report" in removed[0]
+    assert str(load(environment={}).settings.folder) not in removed[0]
+
+
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
     found = [block for language, block in _blocks(README) if language == "python"]
     assert found
