@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pydantic_settings import EnvSettingsSource
 
 from detector.errors import SettingsError
 from detector.settings import PREFIX, SECRET, Settings
+
+SCHEME = r"\s*[\w+.-]+://"
 
 
 @dataclass(frozen=True)
@@ -94,25 +97,30 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def without_password(url: str) -> str:
-    """Blank out the secret of a URL.
+    """Blank out the secret of a URL, or of several with commas between; what may belong to it goes with it.
 
     Examples
     --------
-    >>> without_password("nats://ann:secret@host:4222")
-    'nats://ann:***@host:4222'
-    >>> without_password("postgresql://ann:se/cret@host/db?password=x")
+    >>> without_password("nats://ann:secret@host:4222,nats://other:4222")
+    'nats://ann:***@host:4222,nats://other:4222'
+    >>> without_password("postgresql://ann:s@e/c,ret@host/db?password=x")
     'postgresql://ann:***@host/db?***'
+    >>> without_password("postgresql://ann:se?cret@host/db")
+    'postgresql://***'
     """
-    return ",".join(_without_secret(part) for part in url.split(","))
+    return "".join(_without_secret(part) for part in re.split(rf"(?<=,)(?={SCHEME})", url))
 
 
 def _without_secret(url: str) -> str:
-    scheme, mark, rest = url.rpartition("://")
-    rest, question, query = rest.partition("?")
-    userinfo, at, host = rest.rpartition("@")
+    found = re.match(SCHEME, url)
+    scheme = found.group() if found else ""
+    address, _, query = url[len(scheme) :].partition("?")
+    if "@" in query:  # of a password that stands before the host or behind it
+        return f"{scheme}***"
+    userinfo, at, host = address.rpartition("@")
     user, colon, _ = userinfo.partition(":")
     hidden = f"{user}:***@" if colon else "***@" if at else ""
-    return f"{scheme}{mark}{hidden}{host}{'?***' if query and question else ''}"
+    return f"{scheme}{hidden}{host}{'?***' if query else ''}"
 
 
 def _read(file: Path | None) -> dict[str, Any]:
@@ -173,13 +181,21 @@ def _fault(error: Any, origins: Mapping[str, str]) -> str:
         (o for k, o in origins.items() if key and (k.startswith(key) or key.startswith(k))), "default"
     )
     unknown = error["type"] == "extra_forbidden"  # what stands there may be a secret that we can't tell from others
-    given = "" if unknown or isinstance(error["input"], (dict, Settings)) else f", got {_shown(error['input'])[:200]}"
+    whole = isinstance(error["input"], (dict, list, Settings))  # nor can we in a table or a list
+    given = "" if unknown or whole else f", got {_shown(error['input'])[:200]}"
     return f"{key}: {error['msg']}{given} ({origin})"
 
 
 def _shown(value: Any) -> str:
     """Write a value for people, without what is or may be a secret in it."""
-    text = "" if value is None else str(value)
-    if SECRET.search(text):
-        return "***"
-    return without_password(text) if isinstance(value, str) and ("://" in text or "@" in text) else text
+    return "" if value is None else str(_masked(value))
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _masked(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    return "***" if SECRET.search(value) else without_password(value) if re.search("://|@", value) else value

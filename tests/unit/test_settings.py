@@ -28,6 +28,41 @@ def test_sampling_without_a_budget_is_refused(file: Path) -> None:
     assert "sampling.p_min" in refused(None, DETECTOR_SAMPLING__P_MIN="0")
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://det:hunter,hunter@db/detector", "postgresql://det:***@db/detector"),
+        ("postgresql://det:hunter@hunter@db/detector?sslmode=require", "postgresql://det:***@db/detector?***"),
+        ("postgresql://det:hun://hunter@db/detector", "postgresql://det:***@db/detector"),
+        ("postgresql://det:hunter?hunter@db/detector", "postgresql://***"),
+        ("postgresql://det@db/detector?password=hunter@hunter", "postgresql://***"),
+        ("postgresql:///detector?host=db&password=hunter", "postgresql:///detector?***"),
+        ("nats://svc:hunter@a:4222,nats://svc:hunter@b,c", "nats://svc:***@a:4222,nats://svc:***@b,c"),
+    ],
+)
+def test_a_password_is_shown_nowhere_whatever_it_is_made_of(url: str, shown: str) -> None:
+    for section in ("NATS", "DATABASE"):
+        rows = load(environment={f"DETECTOR_{section}__URL": url}).rows()
+        assert next(value for key, value, _ in rows if key == f"{section.lower()}.url") == shown
+
+
+@pytest.mark.parametrize(
+    "url", ['["nats://svc:hunter@a:4222", "nats://svc:hunter@b"]', '[{ host = "a", password = "hunter" }]']
+)
+def test_a_list_of_servers_is_refused_without_its_passwords(file: Path, url: str) -> None:
+    file.write_text(f"[nats]\nurl = {url}\n")
+    said = refused(file)
+    assert "nats.url: Input should be a valid string" in said
+    assert "hunter" not in said
+
+
+def test_a_password_in_a_list_is_not_shown(file: Path) -> None:
+    file.write_text('[[forecasts.signals]]\nmetric = "http://svc:hunter@a/*"\n[[forecasts.signals]]\nmetric = "load"\n')
+    shown = next(value for key, value, _ in load(file, environment={}).rows() if key == "forecasts.signals")
+    assert "'load'" in shown
+    assert "'http://svc:***@a/*'" in shown
+
+
 GOOD = '[alerts]\nbudget = "20/day"\n[[alerts.budgets]]\ntenant = "acme"\nbudget = "1/hour"\n'
 
 

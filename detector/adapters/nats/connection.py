@@ -220,6 +220,8 @@ def _split(url: str) -> tuple[list[str], dict[str, Any]]:
     for part in url.split(","):
         scheme, mark, rest = part.strip().rpartition("://")
         userinfo, at, host = rest.rpartition("@")
+        if at and not mark and servers and not secrets:  # what stands before may be half of a password
+            raise BusError("user and password stand in the first server, commas in them as %2C; check nats.url")
         servers.append(f"{scheme}{mark}{host}")
         if at and not secrets:
             user, colon, password = userinfo.partition(":")

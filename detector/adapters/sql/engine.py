@@ -95,6 +95,8 @@ def connect(url: str, connections: int) -> Engine:
     """
     try:
         address = make_url(url)
+        if "@" in (address.host or ""):  # what stands before it belongs to a password
+            raise StoreError("the database URL has an @ too many; write it as %40 in user and password")
         if address.drivername == "postgresql":
             address = address.set(drivername="postgresql+psycopg")
         sqlite = address.get_backend_name() == "sqlite"
@@ -108,7 +110,7 @@ def connect(url: str, connections: int) -> Engine:
             hide_parameters=True,
             connect_args={"timeout": LOCK_SECONDS} if sqlite else _arguments(address),
         )
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # the original quotes the URL, with its password
         raise StoreError("the database URL can't be read; write it like sqlite:////var/lib/detector.db") from None
     except ImportError as error:

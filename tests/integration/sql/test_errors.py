@@ -72,6 +72,8 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
         "someone:hunter2@somewhere",
         "nosuchdatabase://someone:hunter2@somewhere/detector",
         "postgresql://someone:hunter2@127.0.0.1:1/detector?password=hunter2",
+        "postgresql://someone:not@hunter2@127.0.0.1:1/detector",
+        "postgresql://someone:not@127.0.0.1:hunter2@127.0.0.1:1/detector",
     ],
 )
 def test_a_password_is_never_told(url: str) -> None:
