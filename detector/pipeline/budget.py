@@ -58,8 +58,8 @@ def gathered(before: Evidence, tallies: Sequence[Tally], budget: Budget, seconds
     ----------
     before : Evidence
     tallies : sequence of Tally
-        Newest of each partition, all of the group of `budget`. A partition whose windows are fewer than before
-        has started cold: what it counts from now on counts.
+        Newest of each partition, all of the group of `budget`. A partition that has counted less of anything than
+        before has started cold, and may have caught up since: what it counts from now on counts.
     budget : Budget
     seconds : float
         Since the last look.
@@ -71,8 +71,9 @@ def gathered(before: Evidence, tallies: Sequence[Tally], budget: Budget, seconds
     fresh = np.zeros(1 + len(EDGES))
     for tally in tallies:
         seen = before.seen.get(tally.partition, (0,) * len(fresh))
-        if tally.counts[0] >= seen[0]:
-            fresh += np.array(tally.counts, np.float64) - seen
+        more = np.array(tally.counts, np.float64) - seen
+        if more.min() >= 0.0:
+            fresh += more
     windows = float(fresh[0])
     usual = sum(tally.pace for tally in tallies) * INTERVAL_SECONDS / DAY_SECONDS
     backlog = windows / usual if usual > 0.0 else 1.0  # of a partition that catches up: intervals of its own time
@@ -80,7 +81,7 @@ def gathered(before: Evidence, tallies: Sequence[Tally], budget: Budget, seconds
     by_budget = 1.0 + BURST * budget.per_day * INTERVAL_SECONDS / DAY_SECONDS
     most = intervals * by_budget + BURST * windows * 10.0**-EDGES
     kept = 0.5 ** (seconds / HALF_LIFE_SECONDS)
-    above = kept * np.array(before.above) + np.minimum(fresh[1:], most)
+    above = kept * np.maximum(before.above, 0.0) + np.minimum(fresh[1:], most)  # below 0 there is no logarithm
     return Evidence(
         windows=kept * before.windows + windows,
         above=tuple(above.tolist()),

@@ -209,3 +209,20 @@ def test_counts_are_taken_once_by_partition_and_a_cold_start_takes_nothing_away(
     assert gathered(cold, [tally(30.0)], budget, 0.0).windows == 1520.0
     assert gathered(evidence, [], budget, 86_400.0).windows == 750.0
     assert np.all(np.diff(alerts_a_window(evidence)) < 0)
+
+
+def test_a_partition_that_starts_cold_and_catches_up_takes_nothing_away_either() -> None:
+    budget = Budget(20.0)
+    incident = gathered(NOTHING_SEEN, [tally(20_000.0, burst=500)], budget, 300.0)
+    replayed = gathered(incident, [tally(20_000.0, burst=100)], budget, 0.0)
+    assert replayed.windows == incident.windows
+    assert replayed.above == incident.above
+    assert gathered(replayed, [tally(30_000.0, burst=100)], budget, 0.0).windows == 30_000.0
+    assert np.isfinite(level_for(replayed, 28.8e6, 20.0, None)).all()
+
+
+def test_a_level_recovers_from_evidence_that_holds_fewer_alerts_than_none() -> None:
+    odd = replace(NOTHING_SEEN, windows=20_000.0, above=tuple(np.where(EDGES > 6.0, -399.0, 0.0).tolist()))
+    healed = gathered(odd, [tally(1000.0)], Budget(20.0), 300.0)
+    assert min(healed.above) >= 0.0
+    assert np.isfinite(level_for(healed, 28.8e6, 20.0, None)).all()
