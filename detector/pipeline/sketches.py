@@ -34,6 +34,9 @@ SKETCH = np.dtype(
     ]
 )
 
+EMPTY = np.zeros(1, SKETCH)
+"""One empty sketch, to be read only: the negative side of what has none."""
+
 index_of = jit(buckets.index_of)
 boundary = jit(buckets.boundary)
 

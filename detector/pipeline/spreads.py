@@ -9,9 +9,9 @@ import numpy as np
 from detector.domain.arrays import Floats, Integers
 from detector.domain.distribution import BOUNDED, SKETCHED
 from detector.pipeline.bounds import spread
-from detector.pipeline.quantiles import quantile, quantile_of_both
-from detector.pipeline.sketches import SKETCH, clear, merge
-from detector.pipeline.strata import SAMPLED, merge_stratum, note, quantile_variance
+from detector.pipeline.quantiles import quantile_of_both
+from detector.pipeline.sketches import EMPTY, SKETCH, clear, merge
+from detector.pipeline.strata import SAMPLED, merge_stratum, note, quantile_variance_of_both
 from detector.pipeline.tables import OPEN_WINDOWS, Record, Table
 from models.compiled import jit
 from models.rows import grown
@@ -174,7 +174,7 @@ def _add_sketch(
         pool.sketches[row], piece.scale, piece.zero, piece.zero_threshold, piece.offset, buckets, piece.first,
         piece.last, total, least, most, weight,
     )  # fmt: skip
-    if piece.negative_first < piece.negative_last:
+    if buckets[piece.negative_first : piece.negative_last].any():
         merge(
             pool.sketches[_mirrored(pool, row)], piece.scale, 0.0, piece.zero_threshold, piece.negative_offset, buckets,
             piece.negative_first, piece.negative_last, 0.0, -most, -least, weight,
@@ -207,7 +207,7 @@ def _mirrored(pool: Spreads, row: int) -> int:
 def quantile_of(pool: Spreads, row: int, q: float) -> tuple[float, float]:
     """Return a quantile of a distribution and its sampling variance, in squared units; NaN where it is not known."""
     one = pool.spreads[row]
-    if one.mirrored >= 0:
-        return quantile_of_both(pool.sketches[row], pool.sketches[one.mirrored], q), 0.0
-    variance = quantile_variance(pool.sketches[row], one, q)
-    return quantile(pool.sketches[row], q) if variance < np.inf else np.nan, variance
+    record = pool.sketches[row]
+    mirrored = pool.sketches[one.mirrored] if one.mirrored >= 0 else EMPTY[0]
+    variance = quantile_variance_of_both(record, mirrored, one, q)
+    return quantile_of_both(record, mirrored, q) if variance < np.inf else np.nan, variance

@@ -14,8 +14,8 @@ import numpy as np
 from detector.domain.arrays import Floats
 from detector.domain.buckets import LARGEST, STRATA
 from detector.pipeline.bounds import fitting_scale, lay
-from detector.pipeline.quantiles import quantile
-from detector.pipeline.sketches import account, pour
+from detector.pipeline.quantiles import quantile_of_both
+from detector.pipeline.sketches import EMPTY, account, pour
 from detector.pipeline.tables import Record
 from models.compiled import jit
 
@@ -165,7 +165,13 @@ def mean_variance(record: Record) -> float:
 
 @jit
 def quantile_variance(record: Record, sampled: Record, q: float) -> float:
-    """Return the sampling variance of `quantile(record, q)`: 0 where no stratum was sampled, NaN for an empty sketch.
+    """Return the sampling variance of `quantile(record, q)`, as `quantile_variance_of_both` does."""
+    return quantile_variance_of_both(record, EMPTY[0], sampled, q)
+
+
+@jit
+def quantile_variance_of_both(record: Record, mirrored: Record, sampled: Record, q: float) -> float:
+    """Return the sampling variance of `quantile_of_both`: 0 where no stratum was sampled, NaN for an empty sketch.
 
     It is infinite where less than one of the kept events is to be expected above the quantile: then nothing is known.
 
@@ -182,7 +188,8 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
     Strata of aggregates that were cut differently are taken as disjoint, in the order of their cuts: then this is an
     approximation.
     """
-    if not record.count > 0.0:
+    held = record.count + mirrored.count
+    if not held > 0.0:
         return math.nan
     n = 0.0
     for h in range(sampled.used):
@@ -195,14 +202,14 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
             p = min(max((q * n - below) / seen, 0.0), 1.0)
             doubt = p * (1.0 - p) if count > 1.0 else 0.25
             left = max(1.0 - count / seen, 0.0)
-            error = seen / record.count * math.sqrt(left * doubt / max(count, 1.0))
+            error = seen / held * math.sqrt(left * doubt / max(count, 1.0))
             start, end = below / n, (below + seen) / n
-            half = _slope(record, sampled, h, q, WIDE * error, start, end) * error
+            half = _slope(record, mirrored, sampled, h, q, WIDE * error, start, end) * error
             if left > 0.0 and sampled.cut[h] == math.inf and q + WIDE * error >= end:
                 above = count * (1.0 - p)
                 if above < 1.0:
                     return math.inf
-                tail = _tail_slope(record, q, WIDE * error, start, (end - start) / count)
+                tail = _tail_slope(record, mirrored, q, WIDE * error, start, (end - start) / count)
                 half = max(half, tail * math.sqrt(left * p / above * (1.0 + 0.5 / above)))
             return float(min(half * half, LARGEST))
         below += seen
@@ -210,24 +217,29 @@ def quantile_variance(record: Record, sampled: Record, q: float) -> float:
 
 
 @jit
-def _tail_slope(record: Record, q: float, reach: float, start: float, one: float) -> float:
+def _tail_slope(record: Record, mirrored: Record, q: float, reach: float, start: float, one: float) -> float:
     """Return -dQ/dlog(1 - q) in an upper tail from `start` on, of which one kept event stands for the share `one`."""
     near = max(1.0 - q, one)
     far = min(max(1.0 - q + reach, LEAST_ABOVE * one), 1.0 - start)
     if not far > near:
         return 0.0
-    return float((quantile(record, 1.0 - near) / 2.0 - quantile(record, 1.0 - far) / 2.0) / math.log(far / near) * 2.0)
+    high, low = quantile_of_both(record, mirrored, 1.0 - near), quantile_of_both(record, mirrored, 1.0 - far)
+    return float((high / 2.0 - low / 2.0) / math.log(far / near) * 2.0)
 
 
 @jit
-def _slope(record: Record, sampled: Record, h: int, q: float, reach: float, start: float, end: float) -> float:
+def _slope(
+    record: Record, mirrored: Record, sampled: Record, h: int, q: float, reach: float, start: float, end: float
+) -> float:
     """Return dQ/dq about q, over `reach` on either side within stratum h, which holds the shares from start to end."""
     if not reach > 0.0:
         return 0.0
-    low, high = quantile(record, max(q - reach, 0.0)), quantile(record, min(q + reach, 1.0))
+    low = quantile_of_both(record, mirrored, max(q - reach, 0.0))
+    high = quantile_of_both(record, mirrored, min(q + reach, 1.0))
     if q - reach <= start:
-        low = max(sampled.cut[h - 1], record.min) if h > 0 else record.min
+        least = quantile_of_both(record, mirrored, 0.0)
+        low = max(sampled.cut[h - 1], least) if h > 0 else least
     if q + reach >= end:
-        high = min(sampled.cut[h], record.max)
+        high = min(sampled.cut[h], quantile_of_both(record, mirrored, 1.0))
     width = min(q + reach, end) - max(q - reach, start)
     return float(max(high / 2.0 - low / 2.0, 0.0) / width * 2.0) if width > 0.0 else 0.0

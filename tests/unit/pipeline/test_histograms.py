@@ -156,6 +156,55 @@ class Doubtful(Echo):
         return super().observe(rows, variance, t_ms, variance, keep_above)
 
 
+def doubt(kept: dict[str, Any], seen: float) -> dict[str, list[float]]:
+    """Variance of what is judged of a window that kept 20 events of `seen`."""
+    sampled = {"metric": "latency", "kind": "histogram", "count": 20, "seen": seen, **kept}
+    run = Run(plan(banks=[("*", Doubtful)])).take(in_order(with_end([message(T0, [sampled])], 1)))
+    assert run.refused == []
+    return {name: [w.surprise for w in run.windows if w.signal == name] for name in (P50, P99)}
+
+
+SIDE = {"offset": -100, "counts": [2, 3, 0, 5]}
+
+
+@pytest.mark.parametrize(
+    ("with_nothing_below", "without"),
+    [
+        ({"negative": {"offset": 0, "counts": [0]}}, {}),
+        ({"negative": {"offset": -100, "counts": [0, 0, 0]}}, {"negative": {"offset": 0, "counts": []}}),
+    ],
+)
+def test_an_empty_negative_side_makes_a_sample_no_more_certain(
+    with_nothing_below: dict[str, Any], without: dict[str, Any]
+) -> None:
+    one_sided = {"scale": SCALE, "zero": 0, "positive": {"offset": -100, "counts": [4, 6, 0, 10]}}
+    found = doubt({"sketch": {**one_sided, **with_nothing_below}}, 4000)
+    assert found == doubt({"sketch": {**one_sided, **without}}, 4000)
+    assert found[P50][0] > 0.0
+    assert found[P99] == []  # not one kept event is to be expected above it
+
+
+def test_a_first_bound_below_zero_makes_a_sample_no_more_certain() -> None:
+    found = doubt({"bounds": [-1.0, 0.0, 0.1, 0.2], "counts": [0, 0, 8, 12, 0]}, 4000)
+    assert found == doubt({"bounds": [0.0, 0.1, 0.2], "counts": [0, 8, 12, 0]}, 4000)
+    assert found[P50][0] > 0.0
+    assert found[P99] == []
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"sketch": {"scale": SCALE, "zero": 0, "positive": SIDE, "negative": SIDE}},
+        {"bounds": [-0.2, -0.1, 0.1, 0.2], "counts": [0, 5, 10, 5, 0]},
+    ],
+)
+def test_a_sample_with_negative_values_says_how_uncertain_it_is(kept: dict[str, Any]) -> None:
+    sampled, whole = doubt(kept, 4000), doubt(kept, 20)
+    assert sampled[P50][0] > 0.0
+    assert sampled[P99] == []
+    assert whole == {P50: [0.0], P99: [0.0]}
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

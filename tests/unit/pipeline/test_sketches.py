@@ -12,7 +12,15 @@ from detector.domain import buckets
 from detector.pipeline.bounds import spread
 from detector.pipeline.quantiles import quantile, quantile_of_both, quantiles
 from detector.pipeline.sketches import SKETCH, clear, merge
-from detector.pipeline.strata import SAMPLED, mean_of, mean_variance, merge_stratum, quantile_variance
+from detector.pipeline.strata import (
+    SAMPLED,
+    mean_of,
+    mean_variance,
+    merge_stratum,
+    note,
+    quantile_variance,
+    quantile_variance_of_both,
+)
 
 NAN = math.nan
 PROMETHEUS = np.array([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
@@ -181,6 +189,25 @@ def test_a_tail_of_few_kept_events_is_as_uncertain_as_it_says(kept: int) -> None
         record, strata = sampled_once(rng, x, [], [kept / len(x)])
         errors.append(quantile(record, 0.99) - float(np.quantile(x, 0.99)))
         told.append(math.sqrt(quantile_variance(record, strata, 0.99)))
+    beyond = np.abs(errors) > 2 * np.asarray(told)
+    assert 0.01 < beyond.mean() < 0.15
+
+
+@pytest.mark.parametrize("q", [0.5, 0.99])
+@pytest.mark.parametrize("middle", [-5.0, 0.0])
+def test_quantiles_of_negative_values_are_as_uncertain_as_they_say(middle: float, q: float) -> None:
+    rng = np.random.default_rng(8)
+    errors, told = [], []
+    for _ in range(300):
+        x = rng.normal(middle, 1.0, 24_000)
+        both, strata = empty(2), np.zeros(1, SAMPLED)[0]
+        for record, side in ((both[0], x[:480]), (both[1], -x[:480])):
+            at = [buckets.index_of(float(v), 5) for v in side[side > 0.0]]
+            counts = np.bincount(np.array(at, int) - min(at, default=0)).tolist()
+            take(record, 5, min(at, default=0), counts, weight=50.0)
+        note(strata, 0.0, math.inf, len(x), 480)
+        errors.append(quantile_of_both(both[0], both[1], q) - float(np.quantile(x, q)))
+        told.append(math.sqrt(quantile_variance_of_both(both[0], both[1], strata, q)))
     beyond = np.abs(errors) > 2 * np.asarray(told)
     assert 0.01 < beyond.mean() < 0.15
 
