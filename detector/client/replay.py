@@ -16,8 +16,10 @@ from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.nats import subjects
 from detector.adapters.nats.batches import BatchPublisher
 from detector.client.offline import FIGURES, INSTANCE, METRIC, Rows, closing, readings
-from detector.errors import BusError
+from detector.errors import BusError, FileError
 
+LONGEST_STEP = 86_400_000
+"""Milliseconds; no batch may have a longer window."""
 PATIENCE_SECONDS = 30.0
 MOST_WAITING = 10_000
 """Score messages held while they wait to be read."""
@@ -42,7 +44,14 @@ async def replay_file(
     ------
     BusError
         Where the broker or the service does not answer for `PATIENCE_SECONDS`.
+    FileError
+        For a step above `LONGEST_STEP`; nothing was sent.
     """
+    if file.step_ms > LONGEST_STEP:
+        seconds = file.step_ms / 1000
+        raise FileError(
+            f"{file.path}: its step is {seconds:g} s; roll it up to windows of a day at most, or `score` it"
+        )
     rows = Rows(file)
     waiting: asyncio.Queue[Msg] = asyncio.Queue(MOST_WAITING)
     service = service_name(file.path)
@@ -86,10 +95,11 @@ async def _receive(waiting: asyncio.Queue[Msg], rows: Rows, sending: asyncio.Tas
     done, _ = await asyncio.wait(waits, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     if sending in done:
         sending.result()  # raises what went wrong with it
-    if getting not in done and not sending.done():
+        done, _ = await asyncio.wait({getting}, timeout=PATIENCE_SECONDS)
+    if getting not in done:
         getting.cancel()
         raise BusError(f"no score for {PATIENCE_SECONDS:g} s: does `detector run` work on this broker?")
-    body = json.loads((await asyncio.wait_for(getting, PATIENCE_SECONDS)).data)
+    body = json.loads(getting.result().data)
     for window in body["windows"]:
         figures = {name: float("nan") if window[name] is None else window[name] for name in FIGURES}
         rows.put(window["start"], figures, window["alert"], window["reason"])

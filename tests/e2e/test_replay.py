@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 
+from detector.adapters.files import SeriesFile, read_series
+from detector.adapters.nats.connection import connect, disconnect
+from detector.adapters.nats.embedded import EmbeddedServer
+from detector.adapters.nats.streams import ensure_streams
+from detector.client import replay
+from detector.errors import BusError, FileError
 from tests.e2e.service import COMMAND, DetectorProcess
 from tests.shared import shared
 
@@ -41,3 +48,32 @@ async def test_ser_05_replay_through_nats_equals_score_where_the_clock_steps_bac
         assert len(listed.stdout.splitlines()) == firing > 0
     finally:
         assert await service.stop() == 0
+
+
+def _every(days: int, path: Path) -> SeriesFile:
+    rows = [f"{date(2026, 1, 1) + n * timedelta(days)},{n}" for n in range(5)]
+    path.write_text("time,value\n" + "\n".join(rows) + "\n")
+    return read_series(path)
+
+
+async def test_a_replay_that_nobody_scores_says_so_though_all_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replay, "PATIENCE_SECONDS", 0.5)
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        client = await connect(broker.url)
+        stream = await ensure_streams(client.jetstream())
+        with pytest.raises(BusError, match=r"no score for .* s: does `detector run` work"):
+            await replay.replay_file(client, _every(1, tmp_path / "daily.csv"), "replay-1", lambda *_: None)
+        assert (await client.jetstream().stream_info(stream.name)).state.messages == 6
+        await disconnect(client)
+
+
+async def test_a_step_that_the_service_would_refuse_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        client = await connect(broker.url)
+        stream = await ensure_streams(client.jetstream())
+        with pytest.raises(FileError, match=r"weekly\.csv: its step is 604800 s; roll it up to windows of a day"):
+            await replay.replay_file(client, _every(7, tmp_path / "weekly.csv"), "replay-1", lambda *_: None)
+        assert (await client.jetstream().stream_info(stream.name)).state.messages == 0
+        await disconnect(client)
