@@ -27,7 +27,8 @@ class Scored:
     ----------
     signal, head, start : int64[n]
         Row of the signal, the message that closed the window (in ``arrivals.heads``), start in milliseconds.
-    value : float64[n]
+    value, variance : float64[n]
+        The variance is what sampling added to the value, 0 where it is exact.
     score : SCORE[n]
     before : dict of int to bytes
         State of the model before it saw a window whose surprise could open an alert, by place in the arrays.
@@ -41,6 +42,7 @@ class Scored:
     head: np.ndarray
     start: np.ndarray
     value: np.ndarray
+    variance: np.ndarray
     score: np.ndarray
     before: dict[int, bytes]
     mark: np.ndarray
@@ -76,6 +78,7 @@ def assess(state: PartitionState, closed: np.ndarray) -> Scored:
         head=windows["head"],
         start=windows["start"],
         value=windows["value"],
+        variance=windows["variance"],
         score=score,
         before=before,
         mark=np.zeros(len(rows), np.uint8),

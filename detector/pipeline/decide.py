@@ -14,6 +14,7 @@ from detector.domain.alert import Alert, Severity, State, alert_id, severity_of
 from detector.pipeline.assess import FIRING, OPEN, RESOLVED, Scored
 from detector.pipeline.state import Finding, PartitionState
 from models import REASONS
+from models.kernel import LARGEST
 
 REARM_STEP = 0.5
 """What a signal must exceed its alert before by, in surprise, to fire again before it is rearmed."""
@@ -80,7 +81,8 @@ def _keep(finding: Finding, scored: Scored, row: int) -> None:
             return
         finding.state = scored.before[row]
         finding.windows.clear()
-    finding.windows.append((int(scored.start[row]), float(scored.value[row])))
+    variance = min(float(scored.variance[row]), LARGEST)  # as models take it: JSON has no infinity
+    finding.windows.append((int(scored.start[row]), float(scored.value[row]), variance))
 
 
 def _eventful(state: PartitionState, scored: Scored) -> np.ndarray:

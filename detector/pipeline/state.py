@@ -122,12 +122,24 @@ class Plan:
 
 @dataclass
 class Finding:
-    """A run of strange windows of one signal, before and while it is an alert."""
+    """A run of strange windows of one signal, before and while it is an alert.
+
+    Attributes
+    ----------
+    started_at : int
+    above, below : int
+        Windows in a row.
+    windows : list of (int, float, float)
+        Start, value, and the variance that sampling added to it.
+    state : bytes
+        Of the model before the first of them.
+    alert : Alert or None
+    """
 
     started_at: int
     above: int
     below: int
-    windows: list[tuple[int, float]]
+    windows: list[tuple[int, float, float]]
     state: bytes
     alert: Alert | None = None
 

@@ -85,7 +85,9 @@ def told(fleet: Fleet, live: npt.NDArray[np.int64], surprise: Surprises, window:
     score["surprise"] = surprise
     zeros = np.zeros(len(live), np.int64)
     start = np.full(len(live), T0 + window * STEP)
-    return Scored(fleet.signals[live], zeros, start, surprise, score, {}, np.zeros(len(live), np.uint8))
+    return Scored(
+        fleet.signals[live], zeros, start, surprise, np.zeros(len(live)), score, {}, np.zeros(len(live), np.uint8)
+    )
 
 
 def simulated(draw: Callable[[np.random.Generator, int, int], Surprises], seed: int, **levels: float) -> Fleet:

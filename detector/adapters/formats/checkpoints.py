@@ -26,7 +26,7 @@ from models import SCORE
 from models.load import LoadBank
 from models.rows import grown
 
-CODEC = 7
+CODEC = 8
 
 
 @dataclass

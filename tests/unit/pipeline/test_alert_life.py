@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from detector.domain.alert import Severity, State
+from detector.domain.alert import Alert, Severity, State
 from detector.pipeline.decide import MOST_EVIDENCE
 from detector.pipeline.state import Levels
 from models import KernelBank
 from tests.synth import STEP, T0, Echo, Run, gauge, message, normal, plan, ran, readings, story
+from tests.unit.pipeline.test_histograms import latencies, sketch
 
 LEVELS = Levels(on=2.75, off=1.5, critical=4.0, min_windows=1, keep_windows=20)
 
@@ -164,21 +165,54 @@ def test_the_evidence_of_every_revision_recomputes_its_figures_to_the_last_bit(s
         bank = KernelBank()
         bank.add(0, 0)
         bank.load_state(0, base64.b64decode(alert.evidence["state"]))
-        windows = np.array(alert.evidence["windows"])
-        zeros = np.zeros(len(windows))
-        scores, _ = bank.observe(zeros.astype(int), windows[:, 1], windows[:, 0].astype(int), zeros, np.inf)
-        last = scores[-1]
-        names = ("surprise", "score", "expected", "lower", "upper")
-        assert [float(last[name]) for name in names] == [getattr(alert, name) for name in names]
-        assert dict(zip(bank.term_names, map(float, last["terms"]), strict=True)) == alert.evidence["terms"]
-        assert windows[-1, 1] == alert.observed
+        recomputed(alert)
+
+
+def recomputed(alert: Alert) -> None:
+    """Assert that its evidence leads to its figures; bounds of what is never negative are cut off at zero."""
+    bank = KernelBank()
+    bank.add(0, 0)
+    bank.load_state(0, base64.b64decode(alert.evidence["state"]))
+    starts, values, variances = np.array(alert.evidence["windows"]).T
+    scores, _ = bank.observe(np.zeros(len(starts), int), values, starts.astype(int), variances, np.inf)
+    last = scores[-1]
+    assert [float(last[name]) for name in ("surprise", "score")] == [alert.surprise, alert.score]
+    assert [max(float(last[n]), 0.0) for n in ("expected", "lower", "upper")] == [
+        alert.expected,
+        alert.lower,
+        alert.upper,
+    ]
+    assert dict(zip(bank.term_names, map(float, last["terms"]), strict=True)) == alert.evidence["terms"]
+    assert values[-1] == alert.observed
+
+
+def test_the_evidence_of_a_sampled_signal_recomputes_its_figures_too() -> None:
+    sent = []
+    for n in range(260):
+        kept = latencies(40, n) * (8.0 if n >= 240 else 1.0)
+        sampled = sketch(kept)
+        stratum = {
+            "seen": 400,
+            "count": 40,
+            "sum": float(kept.sum()),
+            "sum_sq": float((kept**2).sum()),
+            "sketch": sampled,
+        }
+        found = {"metric": "latency", "kind": "histogram", "unit": "s", "strata": [stratum]}
+        sent.append(message(T0 + n * STEP, [found]))
+    run = ran(sent)
+    judged = [alert for alert in run.alerts if alert.signal.statistic == "p50"]
+    assert judged
+    for alert in judged:
+        assert alert.evidence["windows"][-1][2] > 0.0
+        recomputed(alert)
 
 
 def test_evidence_is_bounded_and_still_fits_a_window_that_is_strangest_after_long() -> None:
     run = told([3.0, *[2.0] * 100, 4.5, 4.6])
     fired, worsened = run.alerts
     assert len(fired.evidence["windows"]) == 1
-    assert worsened.evidence["windows"] == [[T0 + 101 * STEP, 4.5]]
+    assert worsened.evidence["windows"] == [[T0 + 101 * STEP, 4.5, 0.0]]
     assert int.from_bytes(base64.b64decode(worsened.evidence["state"]), "little") == 101
     (finding,) = run.state.findings.values()
     assert len(finding.windows) <= MOST_EVIDENCE

@@ -156,8 +156,8 @@ def test_evidence_recomputes_the_alert() -> None:
     bank = IsolationBank()
     bank.add(0, 10_000)
     bank.load_state(0, base64.b64decode(alert.evidence["state"]))
-    starts, raw = zip(*alert.evidence["windows"], strict=True)
-    scores, _ = bank.observe(np.zeros(len(raw), int), raw, starts, np.zeros(len(raw)), 9.0)
+    starts, raw, variances = zip(*alert.evidence["windows"], strict=True)
+    scores, _ = bank.observe(np.zeros(len(raw), int), raw, starts, variances, 9.0)
     assert float(scores["surprise"].max()) == alert.surprise
     seen = np.array([[alert.evidence["residuals"][name] for name in fitted().signals]], np.float32)
     assert isolation(fitted().forest, seen)[0] == pytest.approx(alert.observed, abs=1e-3)
