@@ -67,7 +67,7 @@ async def demonstrate(seconds: float | None, folder: Path | None) -> None:
             "forecasts.signals": [],  # the first would come in a day
             "log.level": "error",
         }
-        settings = load(None, flags).settings
+        settings = load(None, flags, environment={}).settings
         set_up_logs(settings.log.level, settings.log.format)
         async with running(settings) as service:
             scene = Scene()

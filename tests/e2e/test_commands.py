@@ -136,6 +136,13 @@ def test_db_upgrade_can_be_repeated(tmp_path: Path) -> None:
         assert (done.returncode, "at revision" in done.stdout) == (0, True), done.stderr
 
 
+def test_demo_leaves_broker_and_database_of_the_environment_alone(tmp_path: Path) -> None:
+    theirs = {"DETECTOR_NATS__URL": "nats://127.0.0.1:1", "DETECTOR_DATABASE__URL": f"sqlite:///{tmp_path}/theirs.db"}
+    done = detector("demo", "--seconds", "1", **theirs)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.soak
 def test_demo_catches_the_incident_and_ends_by_itself() -> None:
     done = detector("demo", "--seconds", "55")
