@@ -31,6 +31,7 @@ from tests.integration.nats.conftest import batch
 from tests.integration.nats.deployed import DEPLOY, MAKE_KEYS, Deployed, deployed, make_keys
 from tests.waiting import until
 
+ROLES = ("service", "collector", "subscriber", "admin")
 LAST = "_r_.last"  # a subject of the server's own
 DIRECT = "$JS.API.DIRECT.GET.KV_sampling.$KV.sampling."
 CONSUMERS = ("CREATE.{}.c", "DURABLE.CREATE.{}.c", "DELETE.{}.c", "MSG.NEXT.{}.c", "INFO.{}.c", "LIST.{}", "NAMES.{}")
@@ -241,11 +242,11 @@ async def test_a_collector_of_one_tenant_as_the_file_shows_it(tmp_path: Path) ->
 async def test_a_key_is_replaced_by_making_it_anew(broker: Deployed) -> None:
     service = await broker.connect("service")
     before = {path.name: path.read_bytes() for path in broker.folder.glob("*.seed")}
-    assert (await make_keys(broker.folder)).count("stays") == 4
+    assert (await make_keys(broker.folder, *ROLES)).count("stays") == 4
     assert {path.name: path.read_bytes() for path in broker.folder.glob("*.seed")} == before
     stolen = broker.folder / "stolen"
     (broker.folder / "collector.seed").rename(stolen)
-    await make_keys(broker.folder)
+    await make_keys(broker.folder, "collector")
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in broker.folder.glob("*.seed"))
     assert broker.child is not None
     broker.child.send_signal(signal.SIGHUP)
@@ -255,6 +256,28 @@ async def test_a_key_is_replaced_by_making_it_anew(broker: Deployed) -> None:
         await connect(broker.url, credentials=Credentials(stolen, broker.folder / "ca.pem"), deadline=1.0)
     assert service.is_connected
     await disconnect(service)
+
+
+async def test_keys_of_users_who_took_their_seeds_along_stay(tmp_path: Path) -> None:
+    folder, taken, conf = tmp_path / "server", tmp_path / "users", tmp_path / "server" / "keys.conf"
+    taken.mkdir()
+    assert (await make_keys(folder)).count("made") == 4
+    for seed in folder.glob("*.seed"):
+        seed.rename(taken / seed.name)
+    before = conf.read_text()
+    assert "made" not in await make_keys(folder)
+    assert (conf.read_text(), list(folder.glob("*.seed"))) == (before, [])
+    assert (await make_keys(folder, "collector_acme")).count("made") == 1
+    assert set(before.splitlines()) < set(conf.read_text().splitlines())
+    assert (await make_keys(folder, "service")).count("made") == 1
+    replaced = set(before.splitlines()) - set(conf.read_text().splitlines())
+    assert {line.partition(":")[0] for line in replaced} == {"service_key", "service_inbox"}
+
+
+async def test_a_first_key_of_another_name_comes_with_those_that_the_server_needs(tmp_path: Path) -> None:
+    assert (await make_keys(tmp_path, "collector_acme")).count("made") == 5
+    conf = (tmp_path / "keys.conf").read_text()
+    assert [name for name in (*ROLES, "collector_acme") if f"{name}_key:" not in conf] == []
 
 
 def test_names_that_the_server_could_not_read_are_refused(tmp_path: Path) -> None:
