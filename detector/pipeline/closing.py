@@ -65,9 +65,10 @@ def close(
     begin = state.start[slot]
     if state.covered[slot] > 0:
         if state.windows > 0:
-            state.longest_gap = max(state.longest_gap, (begin - state.last_value) // state.step)
+            state.longest_gap = max(state.longest_gap, (begin - state.quiet_since) // state.step)
         state.windows += 1
         state.last_value = begin + state.step
+        state.quiet_since = max(state.quiet_since, state.last_value)
         state.told_missing = False
         if state.kind == GAUGE:
             m = _emit(closed, m, s, h, begin, MEAN, state.total[slot] / state.count[slot], 0.0, 0.0)

@@ -48,7 +48,8 @@ def missing(state: PartitionState, position: int) -> Iterator[Decision]:
 def let_pass(state: PartitionState, clock: int) -> None:
     """Move the clock. Where it jumps, nobody has listened, and what was not heard was not silent."""
     if clock - state.clock > DEAF:
-        state.directory.series["last_arrival"] += clock - state.clock
+        for name in ("last_arrival", "quiet_since"):
+            state.directory.series[name] += clock - state.clock
     state.clock = clock
 
 

@@ -35,6 +35,7 @@ SERIES = np.dtype(
         ("closed_until", "i8"),  # watermark
         ("last_arrival", "i8"),
         ("last_value", "i8"),  # end of the last window that held a value
+        ("quiet_since", "i8"),  # likewise, later by the time in which nobody listened
         ("longest_gap", "i8"),  # windows
         ("windows", "i8"),  # closed with a value
         ("negative", "u1", len(STATISTICS)),  # 1: this statistic was below zero once

@@ -178,9 +178,9 @@ def test_ser_07_a_series_that_stops_twice_is_told_twice() -> None:
 def test_ser_07_a_series_that_often_pauses_is_given_more_time() -> None:
     pausing = [None if 80 <= i < 88 else 100.0 for i in range(150)]
     end = T0 + 150 * STEP
-    run = ran([*readings(pausing), *ticks(end, end + 26 * STEP)])
+    run = ran([*readings(pausing), *ticks(T0, end + 26 * STEP)])
     assert run.alerts == []
-    run = ran([*readings(pausing), *ticks(end, end + 28 * STEP)])
+    run = ran([*readings(pausing), *ticks(T0, end + 28 * STEP)])
     assert [alert.reason for alert in run.alerts] == ["missing"]
 
 
@@ -204,3 +204,32 @@ def test_ser_07_when_nobody_listened_nobody_was_silent() -> None:
     other = readings([*normal(150), *[None] * 100, None, *normal(49, 8)], service="other")
     run = ran([*messages, *other, *ticks(T0, T0 + 150 * STEP), *ticks(T0 + 251 * STEP, T0 + 300 * STEP)])
     assert run.alerts == []
+
+
+@pytest.mark.parametrize("open_then", [0, 1])
+def test_ser_07_time_in_which_nobody_listened_is_no_pause_of_a_series(open_then: int) -> None:
+    deaf, end = 150 + open_then, T0 + (300 + 2160) * STEP
+    messages = readings([*normal(150), *[None] * 2160, *normal(150, 8)])
+    still_open = message(T0 + 150 * STEP, [gauge(100.0)], now=T0 + 150 * STEP + 500)  # closes when somebody listens
+    heard = [*ticks(T0, T0 + 150 * STEP), *ticks(T0 + (150 + 2160) * STEP, end + 40 * STEP)]
+    run = ran([*messages, *[still_open] * open_then, *heard])
+    assert run.starts()[150 - 1 : deaf + 1] == [149, *range(150, deaf), 2310]
+    assert [(alert.state.value, alert.reason) for alert in run.alerts] == [("firing", "missing")]
+    assert 10 * STEP < run.alerts[0].window_end - end < 16 * STEP
+
+
+def test_ser_07_a_backlog_of_the_time_in_which_nobody_listened_excuses_no_later_pause() -> None:
+    x = normal(420)
+    heard = T0 + 400 * STEP
+    steady = readings(x[:150])
+    backlog = [message(T0 + i * STEP, [gauge(float(x[i]))], now=heard + i) for i in range(150, 400)]
+    after = readings([*x[400:], *[None] * 30, *normal(20, 8)], first=heard)
+    end = heard + 70 * STEP
+    run = ran([*steady, *backlog, *after, *ticks(T0, T0 + 150 * STEP), *ticks(heard, end + 80 * STEP)])
+    assert run.starts() == [*range(420), *range(450, 470)]
+    assert [(alert.state.value, alert.reason) for alert in run.alerts] == [
+        ("firing", "missing"),
+        ("resolved", "missing"),
+        ("firing", "missing"),
+    ]
+    assert run.alerts[2].window_end > end + (10 + 2 * 30) * STEP  # the pause of 30 windows counts
