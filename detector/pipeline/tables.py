@@ -62,7 +62,7 @@ SOURCE = np.dtype(
         ("newest", "i8"),  # start of the newest window it sent
         ("seen", "u8"),  # bit k: it sent the window k before the newest
         # a cumulative total: as float and, where it was sent as an integer, as that
-        ("counted", "i8"),  # start of the window of the last total, -1 before the first
+        ("counted", "i8"),  # end of the window of the last total, -1 before the first
         ("since", "i8"),
         ("exact", "?"),
         ("total", "f8"),

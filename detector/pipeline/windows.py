@@ -287,17 +287,17 @@ def _count_up(
     since: int,
 ) -> int:
     """Add what a cumulative total grew by. A first total and a reset say nothing of their window."""
-    before = source.counted
-    if before >= 0 and start < before:
+    before, end = source.counted, start + window
+    if before >= 0 and end <= before:
         return LATE
     both = exact and source.exact
     fell = integer < source.integer if both else total < source.total
     restarted = since != source.since and since > 0 and source.since > 0
     if before >= 0 and not fell and not restarted:
         grown = np.float64(integer - source.integer) if both else total - source.total
-        share = min(1.0, window / max(start - before, 1))  # windows were missed: their part stays theirs
+        share = min(1.0, window / max(end - before, 1))  # windows were missed: their part stays theirs
         _add(state, slot, window, 1.0, grown * share)
-    source.counted = start
+    source.counted = end
     source.since = since
     source.exact = exact
     source.total = total

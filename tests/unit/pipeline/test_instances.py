@@ -65,6 +65,26 @@ def test_an_instance_may_change_to_shorter_windows_without_counting_twice(second
     assert run.counts["accepted"] == 5 + 5 * n
 
 
+@pytest.mark.parametrize("lengths", [(60, 30), (30, 60), (60, 15), (60, 30, 60)])
+def test_a_running_total_keeps_its_rate_where_its_windows_change(lengths: tuple[int, ...]) -> None:
+    ends, sent = 3 * 60, [message(T0 + at * 1000, [counter(100 * (at + 60))], seconds=60) for at in (0, 60, 120)]
+    for seconds in lengths:
+        starts = range(ends, ends + 180, seconds)
+        sent += [message(T0 + at * 1000, [counter(100 * (at + seconds))], seconds=seconds) for at in starts]
+        ends += 180
+    run = ran([*sent, *ticks(T0, T0 + (ends + 120) * 1000)])
+    assert run.values(RATE) == [100.0] * (ends // 60 - 1)
+
+
+@pytest.mark.parametrize("missed", [1, 3, 4])
+def test_a_running_total_that_missed_parts_of_its_windows_gives_the_others_their_share(missed: int) -> None:
+    """Its rate is steady, so whatever parts are missing it is the same in the others."""
+    parts = [*range(0, 120, 15), *range(120 + 15 * missed, 300, 15)]
+    sent = [message(T0 + at * 1000, [counter(100 * (at + 15))], seconds=15) for at in parts]
+    run = ran([message(T0 - 60_000, [counter(0)], seconds=60), *sent, *ticks(T0, T0 + 420_000)])
+    assert set(run.values(RATE)) == {100.0}
+
+
 def test_a_new_instance_is_waited_for_from_its_second_window_on() -> None:
     run = ran([sent for i in range(5) for sent in both(i)])
     assert run.values() == [1.0, 2.0, 2.0, 2.0, 2.0]
