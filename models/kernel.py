@@ -16,7 +16,7 @@ from models.calibration import GRACE, allowance, calibrated, history, score_of
 from models.compiled import jit
 from models.reasons import reason_of
 from models.score import N_TERMS, REASONS, SCORE
-from models.state import ABOVE, BELOW, SPREAD, STATE, STUCK, VALUE, VIEWS, Row
+from models.state import ABOVE, BELOW, SPREAD, STATE, STUCK, VALUE, VIEWS, Row, clear
 from models.surprise import LOWEST, MEMORY
 
 __all__ = ["FLOOR", "LARGEST", "N_TERMS", "REASONS", "SCORE", "STATE", "VIEWS", "Guard", "guard_of", "observe"]
@@ -204,6 +204,8 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
         return
     x = min(max(x, -LARGEST), LARGEST)
     sampling = sqrt(min(variance, LARGEST)) if variance > 0.0 else 0.0
+    if scale.astray(s, x - s.origin, max(scale.resolution(s, guard.floor), guard.least)):
+        clear(s)
     if s.learned == 0:
         _start(s, x, t_ms)
     missing = _missing_windows(s, t_ms)

@@ -8,12 +8,16 @@ it stays: every update is bounded by the scale reached so far, so that the scale
 from models.compiled import jit
 from models.state import Row
 
-__all__ = ["bounded", "learn_scale", "reach", "resolution"]
+__all__ = ["astray", "bounded", "learn_scale", "reach", "resolution"]
 
 SLOW = 0.0005
 """Least rate of the slow averages: about 2,000 windows."""
 WILD = 100.0
 """Scales from the level beyond which a value is cut off before anything is learned from it."""
+FAR = 100.0
+"""Ranges of the newest four values from them at which a first value was astray."""
+FIRST_FEW = 12
+"""Observations within which that is looked for."""
 TINY = 1e-300
 
 
@@ -27,6 +31,20 @@ def resolution(s: Row, floor: float) -> float:
 def reach(s: Row, grain: float) -> float:
     """Return how far from the level a value is taken at its word, in units of x; 0: anything is."""
     return float(WILD * s.scale + 1e7 * grain)
+
+
+@jit
+def astray(s: Row, v: float, grain: float) -> bool:
+    """Tell whether the first value lay far from `v` and the three before it, all of them differences from it.
+
+    Everything is learned relative to the first values, and for days: a window in which a service was only starting, or
+    a sentinel, would hide what follows.
+    """
+    if not 4 <= s.learned <= FIRST_FEW:
+        return False
+    low = min(v, s.recent[0], s.recent[1], s.recent[2])
+    high = max(v, s.recent[0], s.recent[1], s.recent[2])
+    return bool(max(low, -high) > FAR * (high - low + grain))
 
 
 @jit

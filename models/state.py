@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from models.compiled import jit
 from models.surprise import BINS
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "VALUE",
     "VIEWS",
     "Row",
+    "clear",
 ]
 
 Row: TypeAlias = Any
@@ -102,3 +104,28 @@ STATE = np.dtype(
     align=True,
 )
 """State of one signal. Without holes, so that equal states are equal bytes."""
+
+
+@jit
+def clear(s: Row) -> None:
+    """Forget everything but the length of a window."""
+    s.learned = s.last_ms = s.half_hour = s.half_hour_count = s.suspected = s.returned = s.generation = 0
+    s.unbroken = s.run = s.runs = 0
+    s.origin = s.level = s.scale = s.magnitude = s.half_hour_sum = s.fast = s.swing = s.noise = 0.0
+    s.turbulence = s.unit = s.anchor = s.usual_low = s.usual_high = 0.0
+    s.deviation[:] = 0
+    s.weights[:] = 0
+    s.covariance[:] = 0
+    s.profile[:] = 0
+    s.hour_noise[:] = 0
+    s.recent[:] = 0
+    s.drift[:] = 0
+    s.value_low[:] = 0
+    s.value_high[:] = 0
+    s.spread_low[:] = 0
+    s.spread_high[:] = 0
+    s.value_used[:] = 0
+    s.spread_used[:] = 0
+    s.histograms[:] = 0
+    s.visits[:] = 0
+    s.hour_visits[:] = 0

@@ -44,6 +44,18 @@ def test_num_01_nan_among_normal_values_leaves_scores_finite_and_the_giant_fires
     assert REASONS[found["reason"][-1]] == "spike"
 
 
+@pytest.mark.parametrize("first", [[5.0], [30.0, 28.0, 31.0], [5000.0], [2.0**63], [-1e9, 0.05]])
+def test_first_values_that_lie_far_off_hide_nothing_of_what_follows(first: list[float]) -> None:
+    """As of a service that was only starting: by the minute, three days of it and a fault at noon of each."""
+    day, x = 1440, np.random.default_rng(9).normal(0.05, 0.003, 3 * 1440)
+    x[[720, 720 + day, 720 + 2 * day]] += 0.1
+    begun = [*first, *x]
+    t_ms = np.arange(len(begun)) * 60_000
+    plain, found = scored(x, t_ms[len(first) :], step=60_000), scored(begun, t_ms, step=60_000)[len(first) :]
+    assert {720, 720 + day, 720 + 2 * day} <= set(np.flatnonzero(found["surprise"] >= ALERT))
+    assert (found["surprise"] >= ALERT).sum() <= (plain["surprise"] >= ALERT).sum() + 3
+
+
 def test_num_04_constant_at_1e9_scores_zero_with_a_narrow_interval() -> None:
     found = scored(np.full(1000, 1e9 + 0.1))
     assert (found["score"] == 0.0).all()

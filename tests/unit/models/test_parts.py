@@ -5,7 +5,7 @@ import pytest
 
 from models import forecaster, intervals, surprise
 from models.score import SCORE
-from models.state import STATE
+from models.state import STATE, clear
 from tests import naive
 
 
@@ -82,3 +82,11 @@ def test_state_has_no_holes_and_stays_small() -> None:
     assert STATE.itemsize == sum(STATE[name].itemsize for name in STATE.fields)
     assert STATE.itemsize <= 3 * 1024
     assert SCORE.names is not None
+
+
+def test_to_clear_a_state_leaves_only_the_length_of_its_window() -> None:
+    filled = np.frombuffer(np.random.default_rng(3).bytes(STATE.itemsize), STATE).copy()
+    blank = np.zeros(1, STATE)
+    blank["step_ms"] = filled["step_ms"]
+    clear(filled[0])
+    assert filled.tobytes() == blank.tobytes()
