@@ -51,11 +51,15 @@ class FileScores:
 def readings(file: SeriesFile) -> Iterator[tuple[int, int, float]]:
     """Yield row, window start (Unix milliseconds) and value of the rows that have a time stamp.
 
-    The value is NaN where the row has none, or one that the wire contract refuses.
+    They come in the order of the file, or in the order of time where its stamps mostly fall: newest rows first. The
+    value is NaN where the row has none, or one that the wire contract refuses.
     """
-    for row, (start, value) in enumerate(zip(file.windows().tolist(), file.values.tolist(), strict=True)):
-        if start != NO_TIME:
-            yield row, start, value if abs(value) <= LARGEST else float("nan")
+    starts = file.windows()
+    rows = np.flatnonzero(starts != NO_TIME)
+    if np.sign(np.diff(starts[rows])).sum() < 0:
+        rows = rows[np.argsort(starts[rows], kind="stable")]
+    for row, start, value in zip(rows.tolist(), starts[rows].tolist(), file.values[rows].tolist(), strict=True):
+        yield row, start, value if abs(value) <= LARGEST else float("nan")
 
 
 def closing(file: SeriesFile) -> int:

@@ -75,6 +75,19 @@ def test_score_of_several_files_goes_on_past_a_bad_one(tmp_path: Path) -> None:
     assert "good.csv: 50 rows" in done.stderr
 
 
+def test_score_does_not_depend_on_whether_the_newest_rows_come_first(tmp_path: Path) -> None:
+    loud = _csv(tmp_path / "loud.csv", [100.0 + n * 7 % 11 for n in range(600)] + [900.0, 100.0, 101.0])
+    header, *rows = loud.read_text(encoding="utf-8").splitlines()
+    hours = [rows[n : n + 60] for n in range(0, len(rows), 60)]
+    for name, falling in (("all", rows[::-1]), ("each", [row for hour in hours for row in reversed(hour)])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *falling]) + "\n", encoding="utf-8")
+    done = detector("score", "--out", tmp_path / "out", *(tmp_path / f"{name}.csv" for name in ("loud", "all", "each")))
+    assert (done.returncode, done.stderr.count(" 603 rows, 1 alerts\n")) == (0, 3), done.stderr
+    tidy, found, each = ((tmp_path / "out" / f"{name}.csv").read_text().splitlines() for name in ("loud", "all", "each"))
+    assert found == [tidy[0], *tidy[:0:-1]]
+    assert sorted(each) == sorted(tidy)
+
+
 def test_wrong_use_is_exit_code_2() -> None:
     assert detector("score").returncode == 2
     assert detector("score", "--no-such-option", "x").returncode == 2

@@ -193,6 +193,15 @@ def test_a_person_gets_a_table_and_a_picture(detector: Detector, tmp_path: Path)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
+def test_a_file_that_begins_with_its_newest_rows_is_forecast_as_any_other(detector: Detector, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", daily(21))
+    header, *rows = file.read_text().splitlines()
+    newest_first = tmp_path / "newest_first.csv"
+    newest_first.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    tidy, found = forecasts(detector, "--horizon", "5", file, newest_first)
+    assert found == {**tidy, "file": str(newest_first)}
+
+
 def test_rows_out_of_order_twice_or_without_a_value_are_met(detector: Detector, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", daily(21))
     header, *rows = file.read_text().splitlines()

@@ -9,9 +9,8 @@ from detector.adapters.files.stamps import NO_TIME
 
 
 def step_of(times: NDArray[np.int64]) -> int | None:
-    """Median spacing of the times that increase, milliseconds; the lower of two middle ones, None without any."""
-    spacing = np.diff(times[times != NO_TIME])
-    spacing = np.sort(spacing[spacing > 0])
+    """Median spacing of the distinct times, milliseconds; the lower of two middle ones, None without any."""
+    spacing = np.sort(np.diff(np.unique(times[times != NO_TIME])))
     return int(spacing[(len(spacing) - 1) // 2]) if len(spacing) else None
 
 

@@ -34,7 +34,7 @@ class SeriesFile:
     values : float64 array
         NaN where a value is missing, infinite or can't be read.
     step_ms : int
-        Median spacing of the times that increase.
+        Median spacing of the distinct times.
     unit_of_time : str
         ``date`` for written dates, otherwise ``s``, ``ms``, ``us`` or ``ns`` since 1970.
     unreadable : int
@@ -110,7 +110,7 @@ def read_series(path: str | Path, *, time_column: str | None = None, value_colum
     step = step_of(times)
     if step is None:
         raise EmptyFileError(
-            f"{path}: column {pair.time_column!r} needs at least two rows with growing time stamps; "
+            f"{path}: column {pair.time_column!r} needs at least two rows with different time stamps; "
             "check that it is the time, or name another column"
         )
     unreadable = int(np.count_nonzero(unread | (times == NO_TIME)))

@@ -17,10 +17,12 @@ def nab(*names: str) -> list[Path]:
     return [file for file in files if file.name in names] if names else files
 
 
-def test_step_is_the_median_of_growing_times() -> None:
+def test_step_is_the_median_of_distinct_times_in_whatever_order() -> None:
     assert step_of(np.array([0, 300, 600, 300, NO_TIME, 600, 600, 900, 5000])) == 300
     assert step_of(np.array([0, 300, 900])) == 300
-    assert step_of(np.array([5, 5, 4])) is None
+    days = np.arange(0, 5 * 86_400, 300).reshape(5, -1)
+    assert step_of(days.ravel()[::-1]) == step_of(days[:, ::-1].ravel()) == 300
+    assert step_of(np.array([5, NO_TIME, 5])) is None
     assert step_of(np.array([], dtype=np.int64)) is None
 
 
