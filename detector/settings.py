@@ -33,6 +33,16 @@ Statistic = Literal["mean", "rate", "p50", "p99", "error_ratio", "ratio"]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
 
 
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the name of somebody whose home folder isn't known; write it out") from None
+
+
+Place = Annotated[Path, AfterValidator(_expanded)]
+
+
 def _allowed(text: str) -> str:
     if text:
         per_day(text)
@@ -59,7 +69,7 @@ class Nats(Section):
     def _file(cls, path: Path | None) -> Path | None:
         if path is not None and SECRET.search(str(path)):
             raise ValueError("this is the secret itself; write it to a file of mode 0600 and name that")
-        return path.expanduser() if path is not None else None
+        return _expanded(path) if path is not None else None
 
 
 class Database(Section):
@@ -170,12 +180,7 @@ class Retention(Section):
 class Backup(Section):
     """Where checkpoints are copied to once an hour; without a folder below `folder`, if the database is there too."""
 
-    folder: Path | None = None
-
-    @field_validator("folder")
-    @classmethod
-    def _whole(cls, folder: Path | None) -> Path | None:
-        return folder.expanduser() if folder is not None else None
+    folder: Place | None = None
 
 
 class Ensemble(Section):
@@ -312,7 +317,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    folder: Path = Path("detector-data")
+    folder: Place = Path("detector-data")
     partitions: str = show_partitions(range(PARTITIONS))
     nats: Nats = Nats()
     database: Database = Database()
@@ -329,11 +334,6 @@ class Settings(BaseSettings):
     ratios: tuple[RatioSection, ...] = ()
     drift: tuple[DriftSection, ...] = ()
     log: Log = Log()
-
-    @field_validator("folder")
-    @classmethod
-    def _whole(cls, folder: Path) -> Path:
-        return folder.expanduser()
 
     @field_validator("partitions")
     @classmethod

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     from detector.collector.made import Source
     from detector.simulation.report import Results
 
+
+def named(name: str) -> str:
+    """Refuse what no subject can be made of."""
+    from detector.adapters.nats.subjects import escape
+
+    try:
+        escape(name)
+    except ValueError:
+        raise typer.BadParameter("must be a name, and in UTF-8") from None
+    return name
+
+
 simulate = typer.Typer(no_args_is_help=True, help="Believable load for a running service, and sampling on paper.")
 
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings as TOML.")]
 Folder = Annotated[Path | None, typer.Option(help="Where the service lives whose broker has no URL.")]
 NatsUrl = Annotated[str | None, typer.Option("--nats", metavar="URL", help="Broker; none: the one of --folder.")]
-Tenant = Annotated[str, typer.Option(help="Tenant to publish as.")]
+Tenant = Annotated[str, typer.Option(callback=named, help="Tenant to publish as.")]
 Seed = Annotated[int, typer.Option(min=0)]
 Window = Annotated[int, typer.Option(min=1, help="Length of a window, seconds.")]
 History = Annotated[float, typer.Option(min=0, help="Hours of the past to send first, at once.")]

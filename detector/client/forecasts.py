@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.adapters.files import NO_TIME, SeriesFile, input_files, read_series
+from detector.adapters.files import SeriesFile, input_files, read_series
 from detector.adapters.files.plots import Panel, check_plot, draw
 from detector.adapters.terminal.forecast import iso, say, show_forecast
 from detector.domain.arrays import Floats, Integers
@@ -21,6 +21,8 @@ from models.load.contract import STATUSES, WARMING_UP, checked_coverage, checked
 
 ROLLUP = 300_000
 """Step that ranges are told for where a file is too short to have one."""
+EARLIEST, LATEST = -62_104_060_800_000, 253_370_764_800_000
+"""Begin of year 2 and end of year 9998, Unix milliseconds: every local clock can show what lies between."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +121,9 @@ def forecast_file(file: SeriesFile, horizon: object, coverage: object, calendar:
     Parameters
     ----------
     file : SeriesFile
-        Rows without a time are passed over; of rows in one window the first counts. Values that were never below
-        zero are forecast at zero or above.
+        Rows without a time are passed over, and those with one before `EARLIEST` or from `LATEST` on, which stands
+        for never; of rows in one window the first counts. Values that were never below zero are forecast at zero or
+        above.
     horizon : int
         Steps of the file ahead, from 1 on; seven seasons at most.
     coverage : float
@@ -133,7 +136,7 @@ def forecast_file(file: SeriesFile, horizon: object, coverage: object, calendar:
     UsageError
         For a horizon or a coverage out of its range.
     FileError
-        For a step shorter than a second or longer than a day.
+        For a step shorter than a second or longer than a day, or no time that counts.
 
     Notes
     -----
@@ -146,7 +149,9 @@ def forecast_file(file: SeriesFile, horizon: object, coverage: object, calendar:
         raise FileError(f"{file.path}: its step is {seconds:g} s; roll it up to windows of a second to a day") from None
     ahead, share = _checked(horizon, coverage, bank)
     starts, first = np.unique(file.windows(), return_index=True)
-    known = starts != NO_TIME
+    known = (starts >= EARLIEST) & (starts < LATEST)
+    if not known.any():
+        raise FileError(f"{file.path}: its times lie outside the years 2 to 9998; check the time column")
     starts, values, times = starts[known], file.values[first[known]], file.times[first[known]]
     bank.add(0, lower=0.0 if not (values < 0.0).any() else -np.inf)
     bank.observe(np.zeros(len(starts), np.int64), values, starts, *calendar.at(starts))
