@@ -7,7 +7,7 @@ DEV := .venv/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo notebooks test check soak bench bench-forecast bench-quality bench-sampling lock clean
+.PHONY: help demo notebooks test check pytest soak bench bench-forecast bench-quality bench-sampling lock clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,10 @@ demo: $(RUNTIME) ## Watch this machine and a simulated shop; an incident begins 
 notebooks: $(DEV) ## Open the notebooks in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir notebooks $(ARGS)
 
-test: check ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
+test: $(DEV) ## Lint, format, types, import contracts, dependencies and the tests (under 5 minutes)
+	@$(MAKE) --no-print-directory --jobs 2 check pytest
+
+pytest: $(DEV)
 	$(BIN)/pytest -m "not soak" --numprocesses 4 --dist loadfile $(ARGS)
 
 check: $(DEV)
