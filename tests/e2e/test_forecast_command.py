@@ -193,6 +193,18 @@ def test_a_person_gets_a_table_and_a_picture(detector: Detector, tmp_path: Path)
         assert (done.returncode, "Traceback" in done.stderr) == (code, False)
 
 
+def test_a_forecast_that_is_piped_shows_all_its_figures(detector: Detector, tmp_path: Path) -> None:
+    file = write(tmp_path / "[red]load.csv", [(value or 0.0) * 1e10 for value in daily(21)])
+    done = detector("forecast", "--horizon", "3", file, COLUMNS="40")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines() if line.startswith("2026-01-26")]
+    assert [row[:2] for row in rows] == [["2026-01-26", f"0{hour}:00:00"] for hour in range(3)]
+    for row in rows:
+        expected, lower, upper = (float(figure.replace(",", "")) for figure in row[2:])
+        assert 9e11 < lower < expected < upper
+    assert "[red]load.csv" in done.stdout
+
+
 def test_a_file_that_begins_with_its_newest_rows_is_forecast_as_any_other(detector: Detector, tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", daily(21))
     header, *rows = file.read_text().splitlines()

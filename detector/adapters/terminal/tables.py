@@ -10,6 +10,19 @@ from rich.table import Table
 Rows = Sequence[Sequence[str]]
 
 
+WIDEST = 1_000_000
+"""Signs in a line that goes elsewhere than to a terminal."""
+
+
+def show(table: Table) -> None:
+    """Print a table to standard output: within the width of a terminal, elsewhere as wide as it is."""
+    console = Console()
+    if not console.is_terminal:
+        wanted = console.measure(table, options=console.options.update(max_width=WIDEST)).maximum
+        console.width = max(console.width, wanted)
+    console.print(table)
+
+
 def print_tables(tables: Sequence[tuple[Sequence[str], Rows]], *, markdown: bool) -> None:
     """Print each table, given as its head and its rows, to standard output."""
     for head, rows in tables:
