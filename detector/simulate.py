@@ -94,12 +94,14 @@ def _feed(
     make: Callable[[int], Source],
     what: tuple[str, int, float, float | None],
 ) -> None:
+    from detector.adapters.terminal.logs import set_up_logs
     from detector.adapters.terminal.progress import progress
     from detector.collector.feed import Course, feed
     from detector.config import load
     from detector.deployment import broker_url, credentials
 
     settings = load(file, {"folder": folder, "nats.url": nats}).settings
+    set_up_logs(settings.log.level, settings.log.format)
     tenant, window_seconds, history_hours, seconds = what
     course = Course(tenant, window_seconds * 1000, history_hours * 3600, seconds)
     with progress(f"{tenant}: the past", 100) as advance:

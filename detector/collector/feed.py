@@ -12,6 +12,7 @@ from detector.adapters.nats.batches import BatchPublisher
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.credentials import Credentials
 from detector.collector.made import Source
+from detector.errors import BusError
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Course:
     history : float
         Seconds of the past that are sent first, at once.
     seconds : float or None
-        How long to go on after that; None: until cancelled.
+        How long all of it takes at most; None: until cancelled.
     """
 
     tenant: str
@@ -56,25 +57,35 @@ async def feed(
     Raises
     ------
     BusError
-        Where the broker can't be reached at the start, or refuses a batch for good; an outage later is waited out.
+        Where the broker can't be reached at the start, or refuses a batch for good; an outage later is waited out,
+        and the reason of one that still lasts in the end.
     """
     client = await connect(nats_url, name="detector simulate", credentials=credentials)
+    publisher = BatchPublisher(client)
     try:
-        async with BatchPublisher(client) as publisher:
-            window = course.window
-            start = int(time.time() * 1000) // window * window
-            source = make(start)
-            past = start - round(course.history * 1000) // window * window
-            await publish(publisher, source, course.tenant, (past, start, window), told)
-            ends = time.monotonic() + course.seconds if course.seconds is not None else None
-            while ends is None or time.monotonic() < ends:
-                end = int(time.time() * 1000) // window * window
-                await publish(publisher, source, course.tenant, (start, end, window))
-                await publisher.flush()
-                start = end
-                await asyncio.sleep(max(0.02, (end + window) / 1000 - time.time()))
+        async with asyncio.timeout(course.seconds):
+            await _go_on(publisher, make, course, told)
+    except TimeoutError:
+        if publisher.trouble is not None:
+            raise BusError(f"batches are not stored after {course.seconds:g} s: {publisher.trouble}") from None
     finally:
         await disconnect(client)
+
+
+async def _go_on(
+    publisher: BatchPublisher, make: Callable[[int], Source], course: Course, told: Callable[[float], None]
+) -> None:
+    window = course.window
+    start = int(time.time() * 1000) // window * window
+    source = make(start)
+    past = start - round(course.history * 1000) // window * window
+    await publish(publisher, source, course.tenant, (past, start, window), told)
+    while True:
+        end = int(time.time() * 1000) // window * window
+        await publish(publisher, source, course.tenant, (start, end, window))
+        await publisher.flush()
+        start = end
+        await asyncio.sleep(max(0.02, (end + window) / 1000 - time.time()))
 
 
 async def publish(

@@ -155,7 +155,7 @@ class Collector:
             name = "-".join([name, str(self._pid), *([str(self._number)] if self._number > 1 else ())])
         terms = replace(self._given, instance=name)
         self._outbox = Outbox(terms.instance, self._bounds[1])
-        self._station = Station(terms, self._intake, self._outbox)
+        self._station = Station(terms, self._intake, self._outbox, _log)
         self._connected = False
         self._loop = asyncio.new_event_loop()
         self._leaving: asyncio.Event = asyncio.Event()

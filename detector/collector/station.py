@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -18,6 +19,7 @@ from detector.adapters.nats import subjects
 from detector.adapters.nats.acks import RefusedError
 from detector.adapters.nats.bus import NatsBus
 from detector.adapters.nats.sampling import read_recommendation
+from detector.adapters.nats.trouble import Trouble
 from detector.collector.intake import Intake
 from detector.collector.obedience import Obedience
 from detector.collector.outbox import HEADERS_BYTES, Outbox
@@ -31,6 +33,8 @@ FOLD_SECONDS = 0.25
 RETRY_SECONDS = (0.2, 2.0)
 MOST_JITTER = 1.0
 Read = Callable[[], list[Aggregate]]
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,19 @@ class Station:
     terms : Terms
     intake : Intake
     outbox : Outbox
+    log : structlog logger, optional
+        Where it is told, at first and once a minute, why batches wait or are lost.
     """
 
-    def __init__(self, terms: Terms, intake: Intake, outbox: Outbox) -> None:
+    def __init__(self, terms: Terms, intake: Intake, outbox: Outbox, log: Any = _log) -> None:
         self._terms = terms
         self._intake = intake
         self._outbox = outbox
         self._length = round(terms.seconds * 1000)
         self._windows = Windows(terms.mode, self._length, terms.units)
         self.obedience = Obedience(terms.mode, terms.safe)
+        self._waiting = Trouble(log, "batches wait to be taken")
+        self._refused = Trouble(log, "a batch is refused and lost")
         self._looking = asyncio.Event()
         self._folded_at = terms.clock()
         self._said: dict[str, float] = {**self._windows.totals, "at": terms.monotonic(), "lost": 0}
@@ -133,9 +141,11 @@ class Station:
             name = f"{terms.tenant}:{terms.service}:{terms.instance}:{letter.id}"
             try:
                 await bus.publish(Outgoing(name, subject, letter.body, (("Content-Type", MSGPACK),)))
-            except RefusedError:
+            except RefusedError as error:
                 self._outbox.done(lost=True)
-            except BusError:
+                self._refused.tell(error, **self._lost())
+            except BusError as error:
+                self._waiting.tell(error, **self._lost())
                 await asyncio.sleep(random.uniform(shortest, wait))  # noqa: S311  only spreads them
                 wait = min(2.0 * wait, longest)
             else:
@@ -200,9 +210,11 @@ class Station:
     def counts(self) -> dict[str, Any]:
         """Show what was seen, kept and lost since the start, and what is obeyed: 0 where nothing is recommended."""
         epoch, version = self.obedience.policy(self._terms.monotonic()).order or (0, 0)
-        lost = {f"lost_{name}": count for name, count in self._outbox.dropped.items()}
         refused = self._windows.totals["refused"] + self._intake.refused.value
-        return {**self._windows.totals, "refused": refused, **lost, "epoch": epoch, "version": version}
+        return {**self._windows.totals, "refused": refused, **self._lost(), "epoch": epoch, "version": version}
+
+    def _lost(self) -> dict[str, int]:
+        return {f"lost_{name}": count for name, count in self._outbox.dropped.items()}
 
 
 def next_boundary(now: int, window: int) -> int:

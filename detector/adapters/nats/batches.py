@@ -6,21 +6,26 @@ import asyncio
 from collections import deque
 from types import TracebackType
 
+import structlog
 from nats.aio.client import Client
 
 from detector.adapters.nats import subjects
 from detector.adapters.nats.acks import Acks, RefusedError
+from detector.adapters.nats.trouble import Trouble
 from detector.errors import BusError
 from detector.ports import Outgoing
 
 RETRY_SECONDS = (0.1, 1.0)
+
+_log = structlog.get_logger()
 
 
 class BatchPublisher:
     """Publishes batches many at a time and sends again what was not acknowledged.
 
     Bounded by `in_flight` batches; `send` waits where they are not acknowledged as fast as they come,
-    also through a lost connection, for as long as it takes: cancel it to give up. Batches sent under
+    also through a lost connection, for as long as it takes: cancel it to give up. Why it waits is logged, at
+    first and once a minute, and stands in `trouble`, which is None while all goes well. Batches sent under
     the same id within two minutes are stored once. Order is kept while the connection holds; where it
     breaks, up to `in_flight` batches may be stored behind later ones.
 
@@ -45,6 +50,8 @@ class BatchPublisher:
         self._sent: deque[tuple[Outgoing, asyncio.Future[bool | BusError]]] = deque()
         self.duplicates = 0
         self.repeats = 0
+        self.trouble: BusError | None = None
+        self._told = Trouble(_log, "batches wait to be taken")
 
     async def send(
         self, tenant: str, service: str, body: bytes, *, id: str, content_type: str = "application/json"
@@ -85,7 +92,9 @@ class BatchPublisher:
             self._sent.popleft()
             raise verdict
         else:
+            self.trouble = verdict
             await self._repeat(verdict)
+            self.trouble = None
 
     async def _repeat(self, reason: BusError) -> None:
         """Let all that is under way come to its end, then send what failed once more, in order."""
@@ -97,6 +106,7 @@ class BatchPublisher:
                 return
             if self._client.is_closed:
                 raise BusError(f"the connection to NATS was closed with batches unsent: {reason}")
+            self._told.tell(reason, batches=len(self._sent))
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
             for place, (message, answer) in enumerate(tuple(self._sent)):

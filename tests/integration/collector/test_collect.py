@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import nats.errors
+import structlog
 from nats.js import JetStreamContext
 
 from detector.adapters.nats.connection import connect, disconnect
@@ -97,3 +98,21 @@ async def test_every_reading_is_stored_once_and_in_order_though_the_broker_is_ki
     starts = [batch["start"] for batch in batches]
     assert starts == sorted(set(starts))
     assert [batch["aggregates"][0]["value"] for batch in batches] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_batches_that_no_stream_takes_and_those_that_are_refused_are_told(tmp_path: Path) -> None:
+    def told(event: str) -> list[Any]:
+        return [line for line in logs if line["event"] == event]
+
+    with structlog.testing.capture_logs() as logs:
+        async with EmbeddedServer(tmp_path) as broker, _collecting(broker, Numbered()) as (_, stream):
+            config = (await stream.stream_info("METRICS")).config
+            await stream.update_stream(config.evolve(max_msg_size=10))
+            await until(lambda: bool(told("a batch is refused and lost")))
+            await stream.delete_stream("METRICS")
+            await until(lambda: bool(told("batches wait to be taken")))
+    refused, waiting = told("a batch is refused and lost")[0], told("batches wait to be taken")[0]
+    assert "message size exceeds" in refused["reason"]
+    assert (refused["lost_letters"], refused["lost_aggregates"]) == (1, 1)
+    assert "no stream takes this subject" in waiting["reason"]
+    assert waiting["lost_letters"] >= 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 
 import pytest
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
@@ -135,6 +137,24 @@ async def test_batches_are_sent_until_acknowledged(
     await publisher.flush()
     assert publisher.repeats > 0
     assert (await js.stream_info(stream.name)).state.messages == 3000
+
+
+async def test_batches_that_no_stream_takes_are_told_once_and_sent_when_one_does(
+    client: Client, js: JetStreamContext
+) -> None:
+    publisher = BatchPublisher(client)
+    with structlog.testing.capture_logs() as logs:
+        await publisher.send("acme", "shop", b"1", id="1")
+        flushing = asyncio.create_task(publisher.flush())
+        await until(lambda: publisher.repeats >= 3)
+        assert "no stream takes this subject" in str(publisher.trouble)
+        stream = await ensure_streams(js)
+        await flushing
+    told = [line for line in logs if line["event"] == "batches wait to be taken"]
+    assert [(line["log_level"], line["batches"]) for line in told] == [("warning", 1)]
+    assert "no stream takes this subject" in told[0]["reason"]
+    assert publisher.trouble is None
+    assert (await js.stream_info(stream.name)).state.messages == 1
 
 
 async def test_a_refused_batch_does_not_hold_up_the_others(
