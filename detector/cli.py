@@ -7,6 +7,7 @@ import json
 import sys
 import uuid
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ import typer
 
 from detector import __version__
 from detector.errors import DetectorError, SettingsError, UsageError
-from detector.simulate import simulate
+from detector.simulate import named, simulate
 
 if TYPE_CHECKING:
     from detector.config import Loaded
@@ -48,7 +49,10 @@ ValueColumn = Annotated[str | None, typer.Option(help="Column of values, where i
 def main() -> None:
     """Run the command line; what a user can mend is one line on standard error."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            _write_out()
     except (SettingsError, UsageError) as error:
         _end(error, WRONG_USE)
     except DetectorError as error:
@@ -56,9 +60,23 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has had enough
         sys.exit(DONE)
+    except OSError as error:
+        if error.strerror is None:  # not the system's word, but a fault of ours
+            raise
+        _end(f"{error.filename}: {error.strerror}" if error.filename else error.strerror, FAILED)
 
 
-def _end(error: DetectorError, code: int) -> None:
+def _write_out() -> None:
+    """Write what standard output holds back, so that what prevents it is known here."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()  # else Python tries once more at its end
+        raise
+
+
+def _end(error: DetectorError | str, code: int) -> None:
     typer.secho(f"detector: {error}", fg="red", err=True)
     sys.exit(code)
 
@@ -116,8 +134,8 @@ def collect(
     file: Config = None,
     folder: Folder = None,
     nats: NatsUrl = None,
-    tenant: Annotated[str, typer.Option(help="Tenant to publish as.")] = "default",
-    service: Annotated[str, typer.Option(help="Service to publish as.")] = "host",
+    tenant: Annotated[str, typer.Option(callback=named, help="Tenant to publish as.")] = "default",
+    service: Annotated[str, typer.Option(callback=named, help="Service to publish as.")] = "host",
     seconds: Annotated[float, typer.Option(min=0.2, help="Length of a window.")] = 1.0,
 ) -> None:
     """Publish the metrics of this machine until Ctrl-C."""
@@ -179,10 +197,12 @@ def replay(
     nats: NatsUrl = None,
 ) -> None:
     """Send files through a running service, at once and on their own time, and write what it scored."""
+    from detector.adapters.terminal.logs import set_up_logs
     from detector.client.files import replay_files
     from detector.deployment import broker_url, credentials
 
     settings = _load(file, folder, nats).settings
+    set_up_logs(settings.log.level, settings.log.format)
     tenant = tenant or f"replay-{uuid.uuid4().hex[:8]}"
     if not tenant.startswith("replay-"):
         raise typer.BadParameter("must start with replay-", param_hint="--tenant")
