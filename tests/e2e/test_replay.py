@@ -8,11 +8,13 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from detector.adapters.files import SeriesFile, read_series
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.embedded import EmbeddedServer
 from detector.adapters.nats.streams import ensure_streams
+from detector.cli import main
 from detector.client import replay
 from detector.errors import BusError, FileError
 from tests.e2e.service import COMMAND, DetectorProcess
@@ -77,3 +79,22 @@ async def test_a_step_that_the_service_would_refuse_is_refused_before_anything_i
             await replay.replay_file(client, _every(7, tmp_path / "weekly.csv"), "replay-1", lambda *_: None)
         assert (await client.jetstream().stream_info(stream.name)).state.messages == 0
         await disconnect(client)
+
+
+async def test_standard_output_holds_rows_and_no_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(replay, "PATIENCE_SECONDS", 0.5)
+    file = _every(1, tmp_path / "daily.csv").path
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        client = await connect(broker.url)
+        await ensure_streams(client.jetstream())
+        monkeypatch.setattr("sys.argv", ["detector", "replay", "--nats", broker.url, str(file)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            await asyncio.to_thread(main)
+        out, err = capsys.readouterr()
+        structlog.reset_defaults()
+        await disconnect(client)
+    assert out == ""
+    assert "nats connection closed" in err
