@@ -279,11 +279,13 @@ def recommendations(
         for one in found:
             typer.echo(encode_recommendation(one.recommendation).decode())
         return
-    from rich.console import Console
-
     from detector.adapters.terminal.sampling import table_of_recommendations
+    from detector.adapters.terminal.tables import show
 
-    Console().print(table_of_recommendations(found) if found else "none yet: sampling.control is off, or just now on")
+    if found:
+        show(table_of_recommendations(found))
+    else:
+        typer.echo("none yet: sampling.control is off, or just now on")
 
 
 @db.command("upgrade", epilog="Example: detector db upgrade --database sqlite:///detector.db")
@@ -322,18 +324,19 @@ def config_check(
     file: Config = None, folder: Folder = None, nats: NatsUrl = None, database: DatabaseUrl = None
 ) -> None:
     """Show each setting and where it came from, or all that is wrong with them."""
-    from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
+    from detector.adapters.terminal.tables import show
     from detector.deployment import credentials
 
     loaded = _load(file, folder, nats, database)
     if faults := credentials(loaded.settings).faults():
         raise SettingsError("\n  ".join(["settings can't be used:", *faults]))
-    table = Table("setting", "value", "from")
-    for key, value, origin in loaded.rows():
-        table.add_row(key, value, origin)
-    Console().print(table)
+    table = Table(*(Column(name, overflow="fold") for name in ("setting", "value", "from")))
+    for row in loaded.rows():
+        table.add_row(*map(Text, row))
+    show(table)
 
 
 def _load(

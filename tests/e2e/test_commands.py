@@ -83,7 +83,8 @@ def test_score_does_not_depend_on_whether_the_newest_rows_come_first(tmp_path: P
         (tmp_path / f"{name}.csv").write_text("\n".join([header, *falling]) + "\n", encoding="utf-8")
     done = detector("score", "--out", tmp_path / "out", *(tmp_path / f"{name}.csv" for name in ("loud", "all", "each")))
     assert (done.returncode, done.stderr.count(" 603 rows, 1 alerts\n")) == (0, 3), done.stderr
-    tidy, found, each = ((tmp_path / "out" / f"{name}.csv").read_text().splitlines() for name in ("loud", "all", "each"))
+    written = [tmp_path / "out" / f"{name}.csv" for name in ("loud", "all", "each")]
+    tidy, found, each = (path.read_text().splitlines() for path in written)
     assert found == [tidy[0], *tidy[:0:-1]]
     assert sorted(each) == sorted(tidy)
 
@@ -104,6 +105,17 @@ def test_config_check_shows_every_value_and_where_it_came_from(tmp_path: Path) -
     assert re.search(r"nats\.url\W+nats://ann:\*\*\*@broker:4222\W+file", done.stdout)
     assert re.search(r"alerts\.off\W+1\.5\W+default", done.stdout)
     assert "sesame" not in done.stdout
+
+
+def test_config_check_shows_values_as_they_are_and_whole_where_there_is_no_terminal(tmp_path: Path) -> None:
+    file = tmp_path / "[detector].toml"
+    file.write_text('[[forecasts.signals]]\nmetric = "http.[ab]*"\n[[forecasts.signals]]\nmetric = "[/b][red]c"\n')
+    done = detector("config", "check", "--config", file, DETECTOR_FOLDER=f"/{'long/' * 30}", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    (row,) = [row for row in done.stdout.splitlines() if "forecasts.signals " in row]
+    assert "[{'metric': 'http.[ab]*', 'signal': 'rate'}, {'metric': '[/b][red]c', 'signal': 'rate'}]" in row
+    assert f"file {file}" in row
+    assert "long/" * 29 in done.stdout
 
 
 def test_config_check_names_all_faults_at_once(tmp_path: Path) -> None:
