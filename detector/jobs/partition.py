@@ -138,6 +138,7 @@ class Partition:
             self.stream = self.reader.stream
             self.state.position = self.committed = self.saved = messages[0].sequence - 1
             self.state.stream = self.stream.created
+            self.state.directory.pairing.begin_anew()
             self.checkpoint_due = 0.0  # the checkpoints there are belong to the stream of before
         return messages
 

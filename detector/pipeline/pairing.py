@@ -58,6 +58,10 @@ class Pairing:
         self.of.setdefault(numerator, []).append((made, True))
         self.of.setdefault(denominator, []).append((made, False))
 
+    def begin_anew(self) -> None:
+        """Count all that is to come: sequences of before mean nothing in a stream that was made anew."""
+        self.since = dict.fromkeys(self.since, -1)
+
     def remove(self, row: int) -> None:
         """Part the pairs of a member or of a ratio that goes."""
         if not self.of:

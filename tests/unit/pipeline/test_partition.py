@@ -18,9 +18,10 @@ from detector.adapters.nats.streams import StreamInfo
 from detector.domain.budget import Budget
 from detector.jobs.partition import Applied, Partition
 from detector.jobs.quarantine import Poisoned, Quarantine
+from detector.pipeline.pairing import Ratio
 from detector.pipeline.state import PartitionState
 from detector.ports import Lease, Message
-from tests.synth import STEP, T0, Echo, Sent, gauge, in_order, message, plan, readings
+from tests.synth import STEP, T0, Echo, Sent, counter, gauge, in_order, message, plan, readings
 
 NUMBER = 3
 FRESH = Lease(NUMBER, "me", 1, -1, -1, 0)
@@ -135,3 +136,18 @@ async def test_what_was_told_before_a_restart_is_not_told_again_and_positions_do
     news = again.apply(more)
     assert news.tallies
     assert again.effects(news).effects_seq == more[-1].sequence > told.effects_seq
+
+
+async def test_ns_01_ratios_go_on_in_a_stream_that_was_made_anew() -> None:
+    both = [message(T0 + i * STEP, [counter(1.0 * i, "errors"), counter(2.0 * i, "requests")]) for i in range(20)]
+    work = partition(PartitionState(plan(ratios=[Ratio("share", "errors", "requests")])), Quarantine())
+    before = [replace(one, sequence=1000 + one.sequence) for one in stored(both[:10])]
+    work.apply(before)
+    (share,) = [row for row, named in enumerate(work.state.directory.names) if named and named.metric == "share"]
+    learned = int(work.state.directory.series["windows"][share])
+    work.reader.stream = StreamInfo("METRICS", 2, 1, 10)
+    for one in stored(both[10:]):
+        work.reader._deliver(one, 0)
+    work.apply(work.take(500))
+    assert work.state.position == 10
+    assert work.state.directory.series["windows"][share] == learned + 10
