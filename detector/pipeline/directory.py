@@ -227,6 +227,12 @@ class Directory:
             named = self.names[row]
             if named is not None:
                 self._pair_again(row, named)
+        for row in roster.came:  # the settings may name ratios now that they did not name then
+            named = self.names[row]
+            if named is not None:
+                known = self.series[row]
+                head = (int(known["closed_until"]), int(known["step"]), -1)
+                self._pair(int(known["service"]), named.metric, named.labels, row, head)
         free = set(self._free_sources)
         for source, instance in enumerate(self.instances):
             if source not in free:
@@ -263,7 +269,7 @@ class Directory:
     def _pair(
         self, service: int, metric: str, pairs: tuple[tuple[str, str], ...], row: int, head: tuple[int, int, int]
     ) -> None:
-        """Make the ratios that a new series completes; one of windows that differ in length would mean nothing."""
+        """Make the ratios that a series completes; one of windows that differ in length would mean nothing."""
         for ratio, other in self.pairing.wanted(metric):
             partner = self._series_rows.get((service, other, pairs))
             if partner is None or self.series[partner]["step"] != self.series[row]["step"]:
@@ -272,7 +278,8 @@ class Directory:
             if made is None and not self._crowd.full((service, ratio.name)):
                 made = self._add_series(service, ratio.name, pairs, Kind.RATIO, "1", head[:2])
                 self.series["last_arrival"][made] = head[0] + head[1]
-            if made is not None and self.series[made]["kind"] == Kind.RATIO:
+            paired = made in self.pairing.since
+            if made is not None and not paired and self.series[made]["kind"] == Kind.RATIO:
                 self.pairing.add(*((row, partner) if metric == ratio.numerator else (partner, row)), made, head[2])
 
     def _pair_again(self, row: int, named: Series) -> None:
@@ -283,7 +290,9 @@ class Directory:
         members = [
             self._series_rows.get((service, metric, named.labels)) for metric in (ratio.numerator, ratio.denominator)
         ]
-        if members[0] is not None and members[1] is not None:
+        if members[0] is None or members[1] is None:
+            return
+        if self.series[members[0]]["step"] == self.series[members[1]]["step"]:
             self.pairing.add(members[0], members[1], row, -1)
 
     def made(self, service: int, metric: str, kind: Kind, start: int, step: int) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_checkpoint_keeps_pairs_and_halves(cut: int) -> None:
     before = Run(settings).take(sent[:cut])
     after = Run(settings, checkpoints.decode(settings, checkpoints.encode(before.state))).take(sent[cut:])
     assert before.values(SHARE) + after.values(SHARE) == [1.0, 1.0]
+
+
+def test_a_ratio_that_the_settings_name_later_is_made_of_series_that_are_there() -> None:
+    sent = in_order([*(window(i, i, 10) for i in range(20)), message(T0, total("errors", 6.0, labels={"route": "/x"}))])
+    slow = [message(T0, total("requests", 6.0, labels={"route": "/x"}), seconds=60)]
+    before = Run(plan()).take(sent[:6]).take([(replace(h, position=6), k, b) for h, k, b in slow])
+    settings = plan(ratios=RATIOS)
+    state = checkpoints.decode(settings, checkpoints.encode(before.state))
+    after = Run(settings, state).take(sent[6:])
+    assert after.starts(SHARE) == list(range(5, 20))[: len(after.starts(SHARE))] != []
+    made = [s.labels for s in state.directory.names if s is not None and s.metric == "share"]
+    assert made == [()]
+    again = checkpoints.decode(settings, checkpoints.encode(state))
+    assert checkpoints.encode(again) == checkpoints.encode(state)
 
 
 def test_a_ratio_goes_with_its_members_and_comes_back_with_them() -> None:
