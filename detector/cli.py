@@ -240,13 +240,15 @@ def alerts(
 @app.command(epilog="Example: detector budget --config detector.toml")
 def budget(file: Config = None, folder: Folder = None, database: DatabaseUrl = None) -> None:
     """Show how the alert budget is held: levels, alerts a day to expect, and those that fired."""
-    from rich.console import Console
-
     from detector.adapters.terminal.budget import table_of_levels
+    from detector.adapters.terminal.tables import show
     from detector.queries import list_levels
 
     found = asyncio.run(list_levels(_load(file, folder, None, database).settings))
-    Console().print(table_of_levels(found) if found else "no levels yet: alerts.budget is not set, or just now")
+    if found:
+        show(table_of_levels(found))
+    else:
+        typer.echo("no levels yet: alerts.budget is not set, or just now")
 
 
 @app.command(epilog="Example: detector models | jq .signals")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from detector.adapters.terminal.live import printable
 from detector.domain.budget import Stored
@@ -19,5 +20,5 @@ def table_of_levels(levels: Sequence[Stored]) -> Table:
     for held in (stored.held for stored in levels):
         level = "" if held.level is None else f"{held.level:.2f}"
         figures = (f"{held.per_day:.3g}", level, f"{held.expected:.3g}", f"{held.fired:,}", f"{held.live:,}")
-        table.add_row(printable(held.budget), *figures)
+        table.add_row(Text(printable(held.budget)), *figures)
     return table

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 Rows = Sequence[Sequence[str]]
-
 
 WIDEST = 1_000_000
 """Signs in a line that goes elsewhere than to a terminal."""
@@ -33,8 +33,8 @@ def print_tables(tables: Sequence[tuple[Sequence[str], Rows]], *, markdown: bool
         for place, name in enumerate(head):
             table.add_column(name, justify="left" if place == 0 else "right")
         for row in rows:
-            table.add_row(*row)
-        Console().print(table)
+            table.add_row(*map(Text, row))
+        show(table)
 
 
 def _markdown(head: Sequence[str], rows: Rows) -> str:

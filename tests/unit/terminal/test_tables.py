@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from detector.adapters.terminal.budget import table_of_levels
 from detector.adapters.terminal.forecast import BAR, table_of_forecast
 from detector.adapters.terminal.sampling import table_of_recommendations
 from detector.adapters.terminal.tables import show
+from detector.domain.budget import Evidence, Held, Stored
 from detector.domain.recommendation import Issued, Recommendation
 
 MIDNIGHT = 1_767_657_600_000
@@ -34,6 +36,11 @@ def _forecast(width: int) -> str:
     times = MIDNIGHT + np.arange(30) * 300_000
     table = table_of_forecast("[/a] [red].csv", "UTC", times, EXPECTED, EXPECTED - 9e3, EXPECTED + 9e3, width)
     return _text(table, width)
+
+
+def test_a_budget_is_named_as_it_is() -> None:
+    held = Held("acme/http.[ab]*", 3.0, 2.9, 2.5, 1, 100, Evidence(1.0, (0.0,), {}))
+    assert "acme/http.[ab]*" in _text(table_of_levels([Stored(held, 1, 0.0)]), 120)
 
 
 @pytest.mark.parametrize(("width", "bar"), [(200, BAR), (80, 26), (62, 8), (61, 0)])
