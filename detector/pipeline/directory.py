@@ -172,12 +172,17 @@ class Directory:
         return self._crowd.excess(self.series)
 
     def forget_departed(self) -> None:
-        """Forget sources that are live no more, once half of the room is taken: instances come and go."""
+        """Forget sources that are live no more, once half of the room is taken: instances come and go.
+
+        A series that nobody sends any more closes no windows: those that sent it go by when something last arrived.
+        """
         if 2 * len(self._source_rows) <= self.limits.sources:
             return
-        table = self.sources[: len(self.instances)]
-        closed, step = (self.series[name][table["series"]] for name in ("closed_until", "step"))
-        departed = (table["window"] > 0) & (table["newest"] < closed - LIVE_WINDOWS * step)
+        table, series = self.sources[: len(self.instances)], self.series[: len(self.names)]
+        silent = series["last_arrival"] + (LIVE_WINDOWS + 2) * series["step"] < series["last_arrival"].max()
+        old = table["newest"] < (series["closed_until"] - LIVE_WINDOWS * series["step"])[table["series"]]
+        departed = old | silent[table["series"]] | (table["window"] == 0)  # or all that it ever sent came too late
+        departed[self._free_sources] = False
         for row in np.unique(table["series"][departed]):
             sources = self._sources_of(int(row))
             kept = [source for source in sources if not departed[source]]

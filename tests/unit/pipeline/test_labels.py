@@ -151,6 +151,43 @@ def test_instances_may_come_and_go_for_ever() -> None:
     assert len(run.windows) >= 395
 
 
+def test_instances_of_series_that_nobody_sends_any_more_make_room() -> None:
+    limits = Limits(series_per_metric=10, series=10)
+    run = ran(
+        (
+            message(
+                T0 + (20 * release + n) * STEP,
+                [gauge(1.0, labels={"version": str(release)})],
+                instance=f"{release}-{pod}",
+            )
+            for release in range(9)
+            for n in range(20)
+            for pod in range(20)
+        ),
+        limits=limits,
+    )
+    assert limits.sources < 9 * 20
+    assert run.refused == []
+    assert run.counts["accepted"] + run.counts["late"] == 9 * 20 * 20
+    assert len(run.state.directory) == 9
+
+
+def test_instances_that_only_ever_come_too_late_make_room() -> None:
+    limits = Limits(series_per_metric=5, series=5)
+    steady = [message(T0 + n * STEP, [gauge(1.0)], instance="steady") for n in range(120)]
+    late = [replaced(message(T0, [gauge(1.0)], instance=f"job-{n}"), T0 + n * STEP + 5) for n in range(30, 120)]
+    run = ran([*steady, *late], limits=limits)
+    assert limits.sources < 90
+    assert run.counts["late"] == 90
+    assert run.counts["malformed:too_many_sources"] == 0
+
+
+def replaced(sent: Sent, now: int) -> Sent:
+    """Let a message arrive later."""
+    head, kind, body = sent
+    return replace(head, now=now), kind, body
+
+
 def test_beyond_the_bound_of_sources_new_instances_are_refused_by_name() -> None:
     limits = Limits(series_per_metric=5, series=5)
     run = ran((message(T0, [gauge(1.0)], instance=str(i)) for i in range(50)), limits=limits)
