@@ -34,7 +34,7 @@ class Realised:
         status: Counter[str] = Counter()
         sums: defaultdict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(3))
         for own, signals in ((p.state.forecasters, p.state.directory.signals) for p in held):
-            status["no_room"] += own.left_out
+            status["no_room"] += len(own.waiting)
             for row in own.rows:
                 status["ready" if own.ready(row) else "warming_up"] += 1
                 status["resets"] += own.resets(row)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from detector.domain.arrays import Floats, Integers
 from detector.domain.forecast import QUARTER, Limit, Selection
 from detector.domain.series import Signal
-from detector.pipeline.tables import STATISTICS, Record, Table
+from detector.pipeline.tables import ERROR_RATIO, STATISTICS, Record, Table
 from models.compiled import jit
 from models.load import Calendar, LoadBank
 from models.rows import grown
@@ -59,6 +59,8 @@ FORECAST = np.dtype(
     ],
 )
 
+Kind = tuple[int, int, int, bool, bool]
+"""Of a signal to forecast: row of its series, index of its statistic, step, whether it is replayed and has a limit."""
 ROLLED = np.dtype([("row", "i8"), ("head", "i8"), ("start", "i8"), ("value", "f8")])
 """A window to learn that is complete; `head` is the message that completed it."""
 
@@ -102,15 +104,15 @@ class Forecasters:
     table : FORECAST[...]
     banks : list of LoadBank
         One for each length of window.
-    left_out : int
-        Signals that found no room.
+    waiting : dict of int to Kind
+        Signals that found no room, those with a limit before the others.
     """
 
     def __init__(self, plan: ForecastPlan) -> None:
         self.plan = plan
         self.table = np.zeros(0, FORECAST)
         self.banks: list[LoadBank] = []
-        self.left_out = 0
+        self.waiting: dict[int, Kind] = {}
         self._where = np.zeros(0, np.int64)
         self._rows: dict[int, int] = {}
 
@@ -147,6 +149,7 @@ class Forecasters:
         replayed : bool
         """
         limited = bool(self.limits_of(signal))
+        kind = series, STATISTICS.index(signal.statistic), max(step, ROLLUP), replayed, limited
         chosen = not replayed and any(selection.fits(signal) for selection in self.plan.signals)
         if not (limited or chosen) or step > LONGEST:
             self.forget(number)
@@ -156,16 +159,30 @@ class Forecasters:
             if len(self) >= self.plan.most and limited:
                 self._make_room()
             if len(self) >= self.plan.most:
-                self.left_out += 1
+                self._wait(number, kind)
             else:
-                self._start(number, signal, (series, max(step, ROLLUP), replayed, limited))
+                self._start(number, kind)
 
     def forget(self, number: int) -> None:
-        """Forecast a signal no more."""
-        row = self._rows.pop(number, None)
-        if row is not None:
-            self._where[number] = -1
-            self.table["signal"][row] = FREE
+        """Forecast a signal no more; the first of those that wait for room takes its place."""
+        self.waiting.pop(number, None)
+        if number in self._rows:
+            self._free(number)
+            if self.waiting and len(self) < self.plan.most:
+                following = next(iter(self.waiting))
+                self._start(following, self.waiting.pop(following))
+
+    def _wait(self, number: int, kind: Kind) -> None:
+        """Put a signal in the row of those that wait, before all others where it has a limit."""
+        if kind[-1]:
+            self.waiting = {number: kind, **self.waiting}
+        else:
+            self.waiting[number] = kind
+
+    def _free(self, number: int) -> None:
+        row = self._rows.pop(number)
+        self._where[number] = -1
+        self.table["signal"][row] = FREE
 
     def rolled(self, signals: Integers, starts: Integers, values: Floats, heads: Integers, steps: Integers) -> Table:
         """Take windows of signals into the longer ones that are forecast.
@@ -225,8 +242,8 @@ class Forecasters:
         rows = np.array(self.rows, np.int64)
         return np.asarray(self.table["place"][rows[self.table["bank"][rows] == index]], np.int64)
 
-    def _start(self, number: int, signal: Signal, kind: tuple[int, int, bool, bool]) -> None:
-        series, step, replayed, limited = kind
+    def _start(self, number: int, kind: Kind) -> None:
+        series, statistic, step, replayed, limited = kind
         index = next((i for i, bank in enumerate(self.banks) if bank.step_ms == step), len(self.banks))
         if index == len(self.banks):
             self.banks.append(LoadBank(step))
@@ -236,11 +253,11 @@ class Forecasters:
         self.table["signal"][room:] = FREE
         fresh = np.zeros(1, FORECAST)
         fresh["signal"], fresh["bank"], fresh["place"] = number, index, place
-        fresh["series"], fresh["statistic"] = series, STATISTICS.index(signal.statistic)
+        fresh["series"], fresh["statistic"] = series, statistic
         fresh["step"], fresh["replayed"], fresh["limited"] = step, replayed, limited
         fresh["ahead"] = fresh["lower"] = fresh["upper"] = np.nan
         self.table[row] = fresh[0]
-        self.banks[index].add(place, *((0.0, 1.0) if signal.statistic == "error_ratio" else ()))
+        self.banks[index].add(place, *((0.0, 1.0) if statistic == ERROR_RATIO else ()))
         self._place(number, row)
 
     def _place(self, number: int, row: int) -> None:
@@ -252,11 +269,12 @@ class Forecasters:
         self._rows[number] = row
 
     def _make_room(self) -> None:
-        """Let a signal without a limit go, if there is one."""
+        """Let a signal without a limit wait, if there is one."""
         loose = [row for row in self.rows if not self.table["limited"][row]]
         if loose:
-            self.forget(int(self.table["signal"][loose[-1]]))
-            self.left_out += 1
+            own = self.table[loose[-1]]
+            self._wait(int(own["signal"]), own[["series", "statistic", "step", "replayed", "limited"]].item())
+            self._free(int(own["signal"]))
 
 
 def _first_free(taken: Sequence[int]) -> int:

@@ -48,7 +48,7 @@ class Body:
     forecasts: bytes
     rollups: list[int]
     forecast_plan: str
-    left_out: int
+    waiting: dict[int, tuple[int, int, int, bool, bool]]
     breaches: dict[int, dict[str, Breach]]
     roster: Roster
 
@@ -102,7 +102,7 @@ def capture(state: PartitionState) -> Captured:
         forecasts=state.forecasters.saved(),
         rollups=[bank.step_ms for bank in state.forecasters.banks],
         forecast_plan=state.plan.forecasts.name,
-        left_out=state.forecasters.left_out,
+        waiting=state.forecasters.waiting,
         breaches=state.breaches,
         roster=state.directory.roster(),
     )
@@ -158,7 +158,7 @@ def decode(plan: Plan, blob: bytes) -> PartitionState:
         for bank, rows, models in zip(state.banks, _rows(state), envelope.models[:scoring], strict=True):
             bank.restore(models, rows)
         state.forecasters.resume(body.forecasts, body.rollups, envelope.models[scoring:])
-        state.forecasters.left_out, state.breaches = body.left_out, body.breaches
+        state.forecasters.waiting, state.breaches = body.waiting, body.breaches
         if state.ensembles is not None:
             forests.unpack(state, envelope.ensembles)
         _adopt(state, same_forecasts=body.forecast_plan == state.plan.forecasts.name)
@@ -241,7 +241,7 @@ def _adopt(state: PartitionState, *, same_forecasts: bool) -> None:
     Where the settings of forecasts have changed, which signals are forecast follows those of now.
     """
     if not same_forecasts:
-        state.forecasters.left_out = 0
+        state.forecasters.waiting = {}
     row_of = {signal: row for row, signals in enumerate(state.directory.signals.of) for signal in signals.tolist()}
     for index, rows in enumerate(_rows(state)):
         for signal in rows.tolist():

@@ -135,7 +135,7 @@ def test_room_is_bounded_and_limits_come_first() -> None:
     own = run.state.forecasters
     names = {str(run.state.directory.signals[int(own.table["signal"][row])]) for row in own.rows}
     assert names == {"rate of m0", "rate of m1", "mean of queue"}
-    assert own.left_out == 3
+    assert len(own.waiting) == 3
     assert FORECAST.itemsize + own.banks[0].bytes_per_signal < 72 * 1024
 
 
@@ -146,7 +146,32 @@ def test_an_evicted_signal_gives_its_row_back() -> None:
     own = run.state.forecasters
     assert run.counts["evicted"] > 20
     assert len(own) == len(own.rows) <= 5
-    assert own.left_out == 0
+    assert own.waiting == {}
+
+
+def test_room_that_comes_free_goes_to_signals_that_wait() -> None:
+    """Two that come first and leave, three that live on; with room for two."""
+    small = ForecastPlan([Selection()], most=2)
+    early = [{"metric": name, "kind": "sum", "value": 1.0} for name in "pq"]
+    lasting = [{"metric": name, "kind": "sum", "value": 1.0} for name in "abc"]
+    settings = plan(forecasts=small, retention=10**12)
+    run = Run(settings).take(
+        in_order([message(MIDNIGHT, early, seconds=300), message(MIDNIGHT + FIVE, [*early, *lasting], seconds=300)])
+    )
+    assert forecast_of(run) == {"rate of p", "rate of q"}
+    assert len(run.state.forecasters.waiting) == 3
+    run = Run(settings, checkpoints.decode(settings, checkpoints.encode(run.state)))
+    directory, own = run.state.directory, run.state.forecasters
+    for row in [row for row, name in enumerate(directory.names) if name is not None and name.metric in "pq"]:
+        for signal in directory.signals.of_series(row):
+            own.forget(signal)
+    assert forecast_of(run) == {"rate of a", "rate of b"}
+    assert [str(directory.signals[number]) for number in own.waiting] == ["rate of c"]
+
+
+def forecast_of(run: Run) -> set[str]:
+    own = run.state.forecasters
+    return {str(run.state.directory.signals[int(own.table["signal"][row])]) for row in own.rows}
 
 
 def test_changed_settings_are_followed_after_a_restart() -> None:
