@@ -210,6 +210,7 @@ class Directory:
             free_signals=self.signals.free,
             came=list(self._crowd.all),
             fresh=self.signals.fresh,
+            ratios=list(self.pairing.ratios),
         )
 
     def load(self, roster: Roster) -> None:
@@ -232,12 +233,13 @@ class Directory:
             named = self.names[row]
             if named is not None:
                 self._pair_again(row, named)
-        for row in roster.came:  # the settings may name ratios now that they did not name then
+        known = frozenset(roster.ratios)
+        for row in () if known.issuperset(self.pairing.ratios) else roster.came:
             named = self.names[row]
             if named is not None:
-                known = self.series[row]
-                head = (int(known["closed_until"]), int(known["step"]), -1)
-                self._pair(int(known["service"]), named.metric, named.labels, row, head)
+                state = self.series[row]
+                head = (int(state["closed_until"]), int(state["step"]), -1)
+                self._pair(int(state["service"]), named.metric, named.labels, row, head, known)
         free = set(self._free_sources)
         for source, instance in enumerate(self.instances):
             if source not in free:
@@ -272,12 +274,18 @@ class Directory:
         return row
 
     def _pair(
-        self, service: int, metric: str, pairs: tuple[tuple[str, str], ...], row: int, head: tuple[int, int, int]
+        self,
+        service: int,
+        metric: str,
+        pairs: tuple[tuple[str, str], ...],
+        row: int,
+        head: tuple[int, int, int],
+        known: frozenset[Ratio] = frozenset(),
     ) -> None:
-        """Make the ratios that a series completes; one of windows that differ in length would mean nothing."""
+        """Make the ratios that a series completes but those known; of windows that differ in length it makes none."""
         for ratio, other in self.pairing.wanted(metric):
             partner = self._series_rows.get((service, other, pairs))
-            if partner is None or self.series[partner]["step"] != self.series[row]["step"]:
+            if ratio in known or partner is None or self.series[partner]["step"] != self.series[row]["step"]:
                 continue
             made = self._series_rows.get((service, ratio.name, pairs))
             if made is None and not self._crowd.full((service, ratio.name)):

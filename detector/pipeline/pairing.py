@@ -28,6 +28,7 @@ class Pairing:
 
     Attributes
     ----------
+    ratios : sequence of Ratio
     of : dict of int to list of (int, bool)
         By member: the series of the ratio, and whether the member is its numerator.
     since : dict of int to int
@@ -38,11 +39,11 @@ class Pairing:
     def __init__(self, ratios: Sequence[Ratio]) -> None:
         self.of: dict[int, list[tuple[int, bool]]] = {}
         self.since: dict[int, int] = {}
-        self._ratios = ratios
+        self.ratios = ratios
 
     def wanted(self, metric: str) -> Iterator[tuple[Ratio, str]]:
         """Yield the ratios that a metric is part of, each with the other metric."""
-        for ratio in self._ratios:
+        for ratio in self.ratios:
             if metric == ratio.numerator:
                 yield ratio, ratio.denominator
             elif metric == ratio.denominator:
@@ -50,7 +51,7 @@ class Pairing:
 
     def named(self, name: str) -> Ratio | None:
         """Return the ratio that is called so."""
-        return next((ratio for ratio in self._ratios if ratio.name == name), None)
+        return next((ratio for ratio in self.ratios if ratio.name == name), None)
 
     def add(self, numerator: int, denominator: int, made: int, since: int) -> None:
         """Note a pair and the series of its ratio."""

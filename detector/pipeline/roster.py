@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from detector.domain.series import Series, Signal
+from detector.pipeline.pairing import Ratio
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Roster:
     came : list of int
         Series in the order in which they came: what limits go by.
     fresh : list of (int, int)
+    ratios : list of Ratio
+        That the settings named.
     """
 
     services: list[tuple[str, str]]
@@ -41,3 +44,4 @@ class Roster:
     free_signals: list[int]
     came: list[int]
     fresh: list[tuple[int, int]]
+    ratios: list[Ratio]
