@@ -204,7 +204,7 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
         return
     x = min(max(x, -LARGEST), LARGEST)
     sampling = sqrt(min(variance, LARGEST)) if variance > 0.0 else 0.0
-    if scale.astray(s, x - s.origin, max(scale.resolution(s, guard.floor), guard.least)):
+    if scale.astray(s, x):
         clear(s)
     if s.learned == 0:
         _start(s, x, t_ms)

@@ -16,6 +16,8 @@ WILD = 100.0
 """Scales from the level beyond which a value is cut off before anything is learned from it."""
 FAR = 100.0
 """Ranges of the newest four values from them at which a first value was astray."""
+ABSURD = 1e6
+"""Times a value by which the first one must lie off where those after it are all the same."""
 FIRST_FEW = 12
 """Observations within which that is looked for."""
 TINY = 1e-300
@@ -34,17 +36,21 @@ def reach(s: Row, grain: float) -> float:
 
 
 @jit
-def astray(s: Row, v: float, grain: float) -> bool:
-    """Tell whether the first value lay far from `v` and the three before it, all of them differences from it.
+def astray(s: Row, x: float) -> bool:
+    """Tell whether the first value lay far from `x` and the three before it.
 
     Everything is learned relative to the first values, and for days: a window in which a service was only starting, or
     a sentinel, would hide what follows.
     """
     if not 4 <= s.learned <= FIRST_FEW:
         return False
+    v = x - s.origin
     low = min(v, s.recent[0], s.recent[1], s.recent[2])
     high = max(v, s.recent[0], s.recent[1], s.recent[2])
-    return bool(max(low, -high) > FAR * (high - low + grain))
+    away = max(low, -high)
+    if high > low:
+        return bool(away > FAR * (high - low))
+    return bool(away > ABSURD * abs(x) > 0.0)  # a counter of rare events is 0 for long, and no news
 
 
 @jit
