@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from nats.aio.client import Client
 
 from detector.adapters.formats.encoding import JSON, encode
 from detector.adapters.formats.labels import decode_labels
@@ -42,18 +45,29 @@ class Panic(BaseException):
 PLAN = Plan(banks=[("*", Brittle)], labels=decode_labels)
 
 
-async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_are_learned(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    url = f"sqlite:///{tmp_path / 'detector.db'}"
+@asynccontextmanager
+async def at_work(folder: Path) -> AsyncIterator[tuple[EmbeddedServer, Client, SqlStore, Worker]]:
+    """A worker over a real broker and database, stopped in order at the end."""
+    url = f"sqlite:///{folder / 'detector.db'}"
     upgrade(url)
     store = SqlStore.open(url)
-    async with EmbeddedServer(tmp_path / "nats") as broker:
+    async with EmbeddedServer(folder / "nats") as broker:
         client = await connect(broker.url)
         await ensure_streams(client.jetstream())
         worker = Worker(store, client, PLAN, "me", range(32), Metrics(), lambda _: None)
         stop = asyncio.Event()
         working = asyncio.create_task(worker.run(stop))
+        yield broker, client, store, worker
+        stop.set()
+        await asyncio.wait_for(working, 20)
+        await disconnect(client)
+    await store.close()
+
+
+async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_are_learned(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with at_work(tmp_path) as (_, client, store, worker):
         async with BatchPublisher(client) as publisher:
             for n in range(60):
                 value = 666.0 if n == 20 else float(n % 7)
@@ -68,22 +82,10 @@ async def test_num_02_a_message_that_panics_a_model_is_set_aside_and_the_others_
         assert worker.instruments.totals["accepted"] == 59
         assert worker.faults() == {}
         await until(lambda: _letters(store), 10)
-        stop.set()
-        await asyncio.wait_for(working, 20)
-        await disconnect(client)
-    await store.close()
 
 
 async def test_ns_04_subjects_and_headers_that_are_none_cost_their_message_only(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'detector.db'}"
-    upgrade(url)
-    store = SqlStore.open(url)
-    async with EmbeddedServer(tmp_path / "nats") as broker:
-        client = await connect(broker.url)
-        await ensure_streams(client.jetstream())
-        worker = Worker(store, client, PLAN, "me", range(32), Metrics(), lambda _: None)
-        stop = asyncio.Event()
-        working = asyncio.create_task(worker.run(stop))
+    async with at_work(tmp_path) as (broker, client, _, worker):
         await until(lambda: len(worker.ownership.held) == 32, 20, lambda: str(worker.faults()))
         await _send_raw(broker.url, b"PUB metrics.acme.sh\xffop 2\r\n{}\r\n")
         await _send_raw(broker.url, b"HPUB metrics.acme.shop 4 6\r\nab\r\n{}\r\n")
@@ -96,10 +98,6 @@ async def test_ns_04_subjects_and_headers_that_are_none_cost_their_message_only(
         wanted = {"accepted": 3, "malformed:bad_subject": 1, "malformed:bad_batch": 2}
         await until(lambda: wanted.items() <= worker.instruments.totals.items(), 10, lambda: str(worker.faults()))
         assert worker.faults() == {}
-        stop.set()
-        await asyncio.wait_for(working, 20)
-        await disconnect(client)
-    await store.close()
 
 
 async def _send_raw(url: str, line: bytes) -> None:

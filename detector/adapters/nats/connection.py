@@ -7,7 +7,6 @@ import contextlib
 import logging
 import random
 import ssl
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +18,10 @@ from nats.aio.client import Client, Server
 from nats.aio.msg import Msg
 
 from detector.adapters.nats.credentials import Credentials
+from detector.adapters.nats.trouble import Trouble
 from detector.errors import BusError
 
 RETRY_SECONDS = (0.1, 2.0)
-SAY_AGAIN_SECONDS = 60.0
 
 _log = structlog.get_logger()
 
@@ -167,7 +166,7 @@ class _Observer:
     client: Client | None = None
     connected: bool = False
     last: Exception | None = None
-    _said: dict[str, tuple[float, int]] = field(default_factory=dict)  # by kind of error: a handful
+    _said: dict[str, Trouble] = field(default_factory=dict)  # by kind of error: a handful
 
     async def on_error(self, error: Exception) -> None:
         self.last = error
@@ -193,13 +192,7 @@ class _Observer:
             self.log.info("nats connection closed", servers=self.servers)
 
     def _say(self, kind: str, reason: str) -> None:
-        now = time.monotonic()
-        said_at, kept_back = self._said.get(kind, (-SAY_AGAIN_SECONDS, 0))
-        if now - said_at < SAY_AGAIN_SECONDS:
-            self._said[kind] = (said_at, kept_back + 1)
-            return
-        self._said[kind] = (now, 0)
-        self.log.warning("nats trouble", kind=kind, reason=reason, servers=self.servers, unsaid=kept_back)
+        self._said.setdefault(kind, Trouble(self.log, "nats trouble")).tell(reason, kind=kind, servers=self.servers)
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:

@@ -22,10 +22,13 @@ class Trouble:
         self._log = log
         self._event = event
         self._due = 0.0
+        self._unsaid = 0
 
-    def tell(self, reason: object, **counts: int) -> None:
-        """Log it with its reason and counts, unless that was done within the last minute."""
+    def tell(self, reason: object, **more: Any) -> None:
+        """Log it with its reason and how often it was not told; within a minute after that count it only."""
         now = time.monotonic()
-        if now >= self._due:
-            self._due = now + SAY_AGAIN_SECONDS
-            self._log.warning(self._event, reason=str(reason), **counts)
+        if now < self._due:
+            self._unsaid += 1
+            return
+        self._due, unsaid, self._unsaid = now + SAY_AGAIN_SECONDS, self._unsaid, 0
+        self._log.warning(self._event, reason=str(reason), unsaid=unsaid, **more)
