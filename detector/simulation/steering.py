@@ -19,7 +19,7 @@ from detector.pipeline.allocation import (
 from detector.simulation.counting import Kept
 
 LOAD_RATE, NEED_RATE, CUT_RATE, PART_RATE = 0.3, 0.05, 0.3, 0.2
-ASTRAY, LEAST_MOVE = 1.5, 0.02
+ASTRAY, LEAST_MOVE = 1.75, 0.02
 """Cuts are published anew once some stratum holds so many times more or less than it should, by exact counts, and one
 of them has moved by so much, relative."""
 BOOST, BOOST_WINDOWS, COOL_DOWN, RESERVE = 4.0, 4, 8, 0.08
