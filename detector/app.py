@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import signal
 import socket
@@ -38,6 +37,7 @@ from detector.errors import BusError
 from detector.jobs.backup import backup
 from detector.jobs.budget import holding, show_levels
 from detector.jobs.forests import refit
+from detector.jobs.memory import give_back, set_apart
 from detector.jobs.relay import Relay
 from detector.jobs.retention import retention
 from detector.jobs.sampling import Recommender
@@ -107,6 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     DetectorError
         Where broker, database or address can't be used.
     """
+    give_back()
     async with AsyncExitStack() as stack:
         nats_url, embedded = settings.nats.url, None
         if not nats_url or not settings.database.url:
@@ -150,7 +151,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
             recommender = Recommender(store, client, owner, ration, metrics, publish=publish)
             _background(stack, "sampling", recommender.run, service.dead)
         _background(stack, "instruments", partial(_show, metrics, relay, counts), service.dead)
-        _background(stack, "memory", partial(_set_apart, worker), service.dead)
+        _background(stack, "memory", partial(set_apart, lambda: worker.instruments.series), service.dead)
         if embedded is not None:
             _background(stack, "broker", partial(_keep_storing, embedded, worker), service.dead)
         if plan.forecasts.signals or plan.forecasts.limits:
@@ -239,20 +240,6 @@ async def _show(metrics: Metrics, relay: Relay, counts: Counts) -> None:
         for kind in ("disconnects", "reconnects", "slow_consumers", "errors"):
             metrics.broker.labels(kind).set(getattr(counts, kind))
         await asyncio.sleep(1.0)
-
-
-async def _set_apart(worker: Worker) -> None:
-    """Keep what lives long out of full garbage collections: for 100,000 series each would stop everything for 400 ms.
-
-    What is set apart still goes when nothing refers to it; only cycles that are garbage just then stay, a few at each
-    of the times, which are as rare as the series grow.
-    """
-    known = 0
-    while True:
-        await asyncio.sleep(1.0)
-        if worker.instruments.series > 1.1 * known + 1000:
-            known = worker.instruments.series
-            gc.freeze()
 
 
 async def _keep_storing(broker: EmbeddedServer, worker: Worker) -> None:

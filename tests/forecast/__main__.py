@@ -18,12 +18,13 @@ from tests.shared import SHARED
 
 
 def every(series: list[Series], groups: list[str] | None, number: int | None) -> list[Series]:
-    """The series of the data sets chosen, at `number` of their origins, evenly spread; all where None."""
+    """The series of the data sets chosen, at `number` of their origins, evenly spread; all where None or fewer."""
     chosen = [one for one in series if not groups or one.group in groups]
     if number is None:
         return chosen
-    return [replace(one, origins=one.origins[len(one.origins) // number // 2 :: len(one.origins) // number][:number])
-            for one in chosen]  # fmt: skip
+    steps = [max(len(one.origins) // number, 1) for one in chosen]
+    return [replace(one, origins=one.origins[step // 2 :: step][:number])
+            for one, step in zip(chosen, steps, strict=True)]  # fmt: skip
 
 
 def race(series: list[Series], rivals: dict[str, Rival], everywhere: bool) -> list[Row]:
