@@ -16,11 +16,11 @@ from detector.jobs.memory import give_back
 
 if sys.argv[1] == "given back":
     assert give_back()
-np.ones(2_500_000)  # freed at once: for glibc by itself the sign to keep blocks of up to this size
+np.ones(4_000_000)  # freed at once: for glibc by itself the sign to keep blocks of up to this size
 large, small = [], []
 before = psutil.Process().memory_info().rss
-for i in range(64):
-    large.append(np.ones(131_072 + 1_024 * i))
+for i in range(16):
+    large.append(np.ones(550_000 + 8_192 * i))
     small.append(np.ones(100))
 del large
 print(psutil.Process().memory_info().rss - before)
@@ -28,7 +28,7 @@ print(psutil.Process().memory_info().rss - before)
 
 
 def left(how: str) -> float:
-    """MiB that stay after 64 blocks of 1 MiB or more were freed, small ones between them."""
+    """MiB that stay after 16 blocks of 4 MiB or more were freed, small ones between them."""
     done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
     return int(done.stdout) / 2**20
 
