@@ -11,9 +11,10 @@ Source: Haykin, "Adaptive filter theory", chapter 10 (recursive least squares); 
 errors.
 """
 
-from math import sqrt
+from math import nan, sqrt
 
 from models.compiled import jit
+from models.incident import outside
 from models.scale import TINY, WILD
 from models.state import SLOTS, Row
 
@@ -27,6 +28,7 @@ __all__ = [
     "learn_deviation",
     "learn_error",
     "learn_weights",
+    "rebased",
     "start_forecast",
 ]
 
@@ -40,6 +42,8 @@ LEAK = 5e-6
 """Share of the variance of the weights that one observation leaves, and what it adds."""
 HUBER = 2.5
 """Errors larger than this many usual ones teach as if they were this large."""
+MANY = 11
+"""Windows of a half hour from which on all that is remembered of deviations is from its baseline."""
 TRUSTED = 10
 """Visits of an hour of the day after which its own noise is believed."""
 
@@ -60,10 +64,23 @@ def hour_of_day(t_ms: int) -> int:
 
 
 @jit
-def enter_half_hour(s: Row, t_ms: int) -> int:
-    """Return the slot of the day, 0 to 47; on entering a new half hour learn the mean of the one left."""
+def baseline(s: Row, slot: int) -> float:
+    """Return what the profile expects, or the fast level where the slot is new."""
+    return float(s.profile[slot]) if s.visits[slot] > 0 else float(s.fast)
+
+
+@jit
+def enter_half_hour(s: Row, t_ms: int) -> tuple[int, float]:
+    """Return the slot of the day, 0 to 47; on entering a new half hour learn the mean of the one left.
+
+    Returns also the baseline of that one if it had `MANY` windows, so that the deviations remembered are from it;
+    else NaN.
+    """
     half_hour = t_ms // HALF_HOUR_MS
+    left_baseline = nan
     if half_hour != s.half_hour:
+        if s.half_hour_count >= MANY:
+            left_baseline = baseline(s, s.half_hour % SLOTS)
         if s.half_hour_count > 0:
             left = s.half_hour % SLOTS
             visits = s.visits[left]
@@ -74,13 +91,7 @@ def enter_half_hour(s: Row, t_ms: int) -> int:
         s.half_hour = half_hour
         s.half_hour_sum = 0.0
         s.half_hour_count = 0
-    return int(half_hour % SLOTS)
-
-
-@jit
-def baseline(s: Row, slot: int) -> float:
-    """Return what the profile expects, or the fast level where the slot is new."""
-    return float(s.profile[slot]) if s.visits[slot] > 0 else float(s.fast)
+    return int(half_hour % SLOTS), left_baseline
 
 
 @jit
@@ -97,6 +108,12 @@ def fade(s: Row, missing: int) -> None:
 def forecast_deviation(s: Row) -> float:
     """Return the deviation from the profile that is expected next."""
     return float(s.weights[0] * s.deviation[0] + s.weights[1] * s.deviation[1] + s.weights[2] * s.deviation[2])
+
+
+@jit
+def rebased(s: Row, forecast: float, base: float, left: float) -> float:
+    """Return the forecast from `base` with the deviations remembered, which are from `left`, taken from `base`."""
+    return float(forecast + (s.weights[0] + s.weights[1] + s.weights[2]) * (left - base))
 
 
 @jit
@@ -159,11 +176,14 @@ def learn_error(s: Row, error: float, spread: float, hour: int) -> None:
 def learn_deviation(s: Row, v: float, base: float, slot: int, limit: float) -> None:
     """Learn the deviation of `v` from `base`, the profile of this half hour, and the fast level.
 
-    One wild visit moves the profile by a bounded amount; the fast level follows the median of the last three
-    values, so that a single one can't move it.
+    One wild visit moves the profile by a bounded amount, and a suspected incident not at all: it would be missed
+    at the same hour of the next day. The fast level follows the median of the last three values, so that a single
+    one can't move it.
     """
     deviation = v - base
-    if s.learned > 300 and s.visits[slot] > 1:
+    if s.learned > 300 and s.visits[slot] > 0 and outside(s, v):
+        s.half_hour_sum += base
+    elif s.learned > 300 and s.visits[slot] > 1:
         most = 8.0 * s.swing
         s.half_hour_sum += base + min(max(deviation, -most), most)
     else:

@@ -9,7 +9,7 @@ an incident can't spoil the model, and a level that stays needs no second learni
 from models.compiled import jit
 from models.state import Row
 
-__all__ = ["QUARANTINE", "STILL", "SUSPECTED_FROM", "follow"]
+__all__ = ["QUARANTINE", "STILL", "SUSPECTED_FROM", "follow", "outside"]
 
 SUSPECTED_FROM = 2.5
 """Surprise that begins a suspicion."""
@@ -19,6 +19,12 @@ QUARANTINE = 60
 """Windows after which the new level is accepted."""
 RETURNED = 3
 """Windows in a row where they were expected that end a suspicion."""
+
+
+@jit
+def outside(s: Row, v: float) -> bool:
+    """Tell whether there is a suspicion and `v`, less the origin, lies outside of what was expected as it arose."""
+    return bool(s.suspected > 0 and not s.usual_low <= v <= s.usual_high)
 
 
 @jit
@@ -56,6 +62,7 @@ def follow(s: Row, v: float, surprise: float, low: float, high: float) -> tuple[
     s.suspected += 1
     if s.suspected > QUARANTINE:
         s.suspected = 0
+        s.runs = 0  # of a new level that stands still that is not told a second time
         return surprise, True
     if not inside:
         surprise = max(surprise, STILL)

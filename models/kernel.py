@@ -30,7 +30,11 @@ LARGEST = 1e150
 COVERAGE = 0.99
 LEAST_OWN = 0.5
 """Share of an error that is taken for the signal's own at least, however much sampling is said to have added."""
-MOST_OF_RUNS = 3.0
+MOST_OF_RUNS, MOST_OF_FEW = 3.0, 2.3
+FEW = 10.0
+"""New values a young signal needs before one more is rated by their tail."""
+SEEN_LITTLE, GROWN_UP = 600, 1000
+"""Observations until which new values may be few, and until which what goes by averages is handicapped."""
 FIRST_RATED = 40
 """Observations needed before anything is rated."""
 
@@ -38,9 +42,12 @@ HELD = REASONS.index("level_shift")
 """Reason of a surprise that only lasts because its incident does."""
 NOTHING = log(surprise.SOFT)
 """Where a statistic of 0 stands in its histogram."""
+NEW = NOTHING + 2.0 * surprise.WIDTH
+"""Above it, a value was new."""
 
 # value, spread, above, below, drift up, drift down, stuck, turbulence, away up, away down
 _HANDICAP = np.array([0.3, 1.6, 1.1, 1.1, 0.75, 0.75, 1.35, 0.25, 0.95, 0.95])
+_HANDICAP_YOUNG = np.array([0.0, 0.0, 0.0, 0.0, 0.9, 0.9, 0.0, 0.9, 0.9, 0.9])
 _SOFTNESS = np.array([0.1, 0.1, 0.05, 0.05, 0.05, 0.05, 0.1, 0.05, 0.05, 0.05])
 
 
@@ -107,10 +114,17 @@ def _age(s: Row, log_unit: float) -> None:
 
 
 @jit
-def _most(view: int, learned: int) -> float:
-    """Return the largest rating that so short a past can support; the tail of a few run lengths supports less."""
-    most = 3.0 + log10(learned / 100.0)
-    return min(most, MOST_OF_RUNS) if view == STUCK else most
+def _most(s: Row, view: int) -> float:
+    """Return the largest rating that so short a past can support.
+
+    The tail of a few run lengths supports less, and so do values that hardly ever were new: that one is says little.
+    """
+    most = 3.0 + log10(s.learned / 100.0)
+    if view == STUCK:
+        return min(most, MOST_OF_RUNS)
+    if view == VALUE and s.learned < SEEN_LITTLE and surprise.exceedances(s.histograms[VALUE], NEW) < FEW * s.unit:
+        return min(most, MOST_OF_FEW)
+    return most
 
 
 @jit
@@ -122,6 +136,7 @@ def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool,
     highest = LOWEST
     strangest = 0
     in_units_of_x = log_unit - s.anchor
+    young = max(1.0 - s.learned / GROWN_UP, 0.0)
     for view in range(N_TERMS):
         statistic = terms[view]
         u = surprise.logarithm(statistic) if statistic > 0.0 else NOTHING
@@ -130,7 +145,7 @@ def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool,
         terms[view] = 0.0
         if statistic > 0.0 and s.learned >= FIRST_RATED and views.counted(view, direction, rises):
             rated = surprise.rate(s.histograms[view], u, s.unit, _SOFTNESS[view])
-            rated = min(rated, _most(view, s.learned)) - _HANDICAP[view]
+            rated = min(rated, _most(s, view)) - _HANDICAP[view] - young * _HANDICAP_YOUNG[view]
             terms[view] = calibrated(rated, s.learned, allowed)
             if rated > highest:
                 highest = rated
@@ -217,9 +232,10 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
         forecaster.fade(s, missing)
     grain = max(scale.resolution(s, guard.floor), guard.least)
     hour = forecaster.hour_of_day(local_ms)
-    slot = forecaster.enter_half_hour(s, local_ms)
+    slot, left = forecaster.enter_half_hour(s, local_ms)
     base = forecaster.baseline(s, slot)
     forecast = base + forecaster.forecast_deviation(s)
+    other = forecaster.rebased(s, forecast, base, left) if missing == 0 and isfinite(left) else forecast
     own_error = forecaster.error_scale(s, hour, grain)
     noisy_error = hypot(own_error, sampling)
     usual_error = noisy_error * sqrt(1.0 + min(missing, 100))
@@ -230,11 +246,12 @@ def observe(s: Row, x: float, t_ms: int, local_ms: int, variance: float, guard: 
     v = x - s.origin
     near_v = scale.bounded(s, v, grain)
     error = v - forecast
-    ended = views.repeat(s, near_v, own_unit)
-    z = min(max(abs(error) - grain, 0.0) / usual_error, 1e12)
+    ended = views.repeat(s, near_v, min(own_unit, own_error))
+    beyond = v - min(max(v, min(forecast, other)), max(forecast, other))  # the profile's step may come now or has come
+    z = min(max(abs(beyond) - grain, 0.0) / usual_error, 1e12)
     if s.run > 0:
         z = 0.0  # no change is for the view "stuck" to judge: a flat stretch must not break an old profile
-    elif error < 0.0:
+    elif beyond < 0.0:
         z = -z
     spread = views.spread_of(s, near_v)
     views.follow_errors(s, z)

@@ -106,7 +106,11 @@ def follow_errors(s: Row, z: float) -> None:
 
 @jit
 def repeat(s: Row, v: float, unit: float) -> int:
-    """Count the repeats of a value; return the length of the run that `v` ends, less the tolerated, or -1."""
+    """Count the repeats of a value; return the length of the run that `v` ends, less the tolerated, or -1.
+
+    What differs by less than a small part of `unit` is a repeat. It is the usual deviation, or the usual error where
+    that is less: a signal that climbs lies far from its mean, and each of its steps would seem none.
+    """
     if s.learned > 0 and abs(v - s.recent[0]) <= EQUAL * unit:
         s.run += 1
         return -1
@@ -138,9 +142,10 @@ def statistics(
         far beside what was seen a value is not new.
     """
     seen = s.learned >= SEEN_ENOUGH
+    unbroken = seen and s.unbroken >= 3  # else the spread of the last four is not known
     near = grain + 3.0 * unusual
     out[VALUE] = _ratio(_novelty(s.value_low, s.value_high, s.value_used, v) - near, unit) if seen else 0.0
-    out[SPREAD] = _ratio(_novelty(s.spread_low, s.spread_high, s.spread_used, spread) - near, unit) if seen else 0.0
+    out[SPREAD] = _ratio(_novelty(s.spread_low, s.spread_high, s.spread_used, spread) - near, unit) if unbroken else 0.0
     out[ABOVE] = max(z, 0.0)
     out[BELOW] = max(-z, 0.0)
     out[DRIFT_UP] = s.drift[0]

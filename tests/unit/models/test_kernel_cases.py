@@ -234,3 +234,68 @@ def test_turbulence_and_away_follow_their_naive_twins() -> None:
     up, down, turbulence = naive.cusums_and_turbulence(errors.tolist())
     assert state["drift"][0] == pytest.approx([up, down])
     assert state["turbulence"][0] == pytest.approx(turbulence)
+
+
+def opened(found: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """Windows at the level of an alert whose window before was below."""
+    high = found["surprise"] >= ALERT
+    return np.flatnonzero(high & ~np.concatenate([[False], high[:-1]]))
+
+
+@pytest.mark.parametrize("slope", [(60.0, 0.0), (200.0, 50.0), (30.0, 10.0)])
+def test_a_steady_climb_is_no_flatline_and_its_stop_is_one(slope: tuple[float, float]) -> None:
+    x = np.cumsum(np.random.default_rng(3).normal(*slope, 12_000))
+    x[10_000:] = x[9_999]
+    found = scored(x, step=60_000)
+    flat = (found["surprise"] >= ALERT) & (found["reason"] == REASONS.index("flatline"))
+    assert not flat[:10_000].any()
+    assert flat[10_000:10_010].any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gap_makes_the_spread_of_a_fast_pattern_no_news(seed: int) -> None:
+    x = np.where(np.arange(2100) % 2, 100.0, 50.0) + np.random.default_rng(seed).normal(0.0, 2.0, 2100)
+    t_ms = np.arange(2100) * STEP
+    t_ms[2000:] += 20 * STEP
+    assert (scored(x, t_ms)["surprise"][2000:2006] < ALERT).all()
+
+
+def test_the_half_hours_of_a_daily_pattern_have_no_edges() -> None:
+    day = 8640
+    rng, noise = np.random.default_rng(1), np.zeros(3 * day)
+    for i in range(1, len(noise)):
+        noise[i] = 0.9 * noise[i - 1] + rng.normal(0.0, 0.1)
+    found = scored(100.0 + 30.0 * np.sin(2.0 * np.pi * np.arange(3 * day) / day) + noise)
+    second = opened(found)
+    assert len(second[(second >= day) & (second < 2 * day)]) <= 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_outage_does_not_come_back_as_an_alert_at_its_hour_of_the_next_day(seed: int) -> None:
+    day, rng = 1440, np.random.default_rng(seed)
+    x = 100.0 + 10.0 * np.sin(2.0 * np.pi * np.arange(5 * day) / day) + rng.normal(0.0, 2.0, 5 * day)
+    x[3 * day + 700 : 3 * day + 760] = 20.0
+    found = scored(x, step=60_000)["surprise"]
+    assert (found[3 * day + 700 : 3 * day + 760] >= ALERT).any()
+    assert (found[4 * day + 690 : 4 * day + 770] < ALERT).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_signal_that_stops_for_good_is_told_once(seed: int) -> None:
+    found = scored(np.concatenate([normal(2000, seed), np.zeros(1000)]))
+    assert found["surprise"][2000] >= ALERT
+    assert np.flatnonzero(found["accepted"])[-1] == 2000 + QUARANTINE
+    assert (found["surprise"][2001 + QUARANTINE :] < ALERT).all()
+
+
+@pytest.mark.parametrize("kind", ["normal", "poisson", "lognormal"])
+def test_young_signals_raise_few_false_alarms(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    drawn = {
+        "normal": rng.normal(100.0, 3.0, (150, 600)),
+        "poisson": rng.poisson(3.0, (150, 600)),
+        "lognormal": rng.lognormal(0.0, 0.5, (150, 600)),
+    }[kind]
+    high = np.mean([scored(x, step=300_000)["surprise"] >= 3.0 for x in drawn], axis=0)
+    assert high[60:150].mean() <= 0.003
+    assert high[150:].mean() <= 0.003

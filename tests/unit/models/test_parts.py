@@ -71,7 +71,7 @@ def test_day_profile_equals_its_naive_twin_across_gaps() -> None:
     state = np.zeros(1, STATE)
     forecaster.start_forecast(state[0])
     for t, value in zip(t_ms, x, strict=True):
-        slot = forecaster.enter_half_hour(state[0], t)
+        slot, _ = forecaster.enter_half_hour(state[0], t)
         forecaster.learn_deviation(state[0], value, forecaster.baseline(state[0], slot), slot, 1e9)
     for slot, mean in naive.day_profile(t_ms.tolist(), x.tolist(), forecaster.PROFILE_RATE).items():
         assert state["profile"][0, slot] == pytest.approx(mean, rel=1e-9)
