@@ -17,6 +17,8 @@ from detector.errors import SettingsError
 from detector.settings import PREFIX, SECRET, Settings
 
 SCHEME = r"\s*[\w+.-]+://"
+INJECTED = re.compile(PREFIX + r"(SERVICE_(HOST|PORT)(_.*)?|PORT(_\d+_(TCP|UDP)(_.*)?)?)")
+"""What Kubernetes puts into the environment of every pod beside a Service called detector."""
 
 
 @dataclass(frozen=True)
@@ -151,9 +153,17 @@ def _environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _unknown(environment: Mapping[str, str]) -> list[str]:
-    known = Settings.model_fields
-    names = [name for name in environment if name.upper().startswith(PREFIX)]
-    return sorted(n for n in names if n[len(PREFIX) :].lower().split("__")[0] not in known)
+    return sorted(
+        name
+        for name in environment
+        if name.upper().startswith(PREFIX) and not INJECTED.fullmatch(name) and not _names_setting(name)
+    )
+
+
+def _names_setting(name: str) -> bool:
+    section, *below = name[len(PREFIX) :].lower().split("__")
+    field = Settings.model_fields.get(section)
+    return field is not None and (not below or not isinstance(field.default, (str, Path)))  # they have no parts
 
 
 def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:

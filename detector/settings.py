@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from detector.adapters.nats.subjects import PARTITIONS
@@ -24,6 +24,7 @@ from models.load.contract import LEAST_COVERAGE, MOST_COVERAGE
 from models.river_drift import check_drift
 
 PREFIX = "DETECTOR_"
+FOLDER = Path("detector-data")
 SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
 """The seed of an nkey, or a key in PEM."""
 _LEVELS, _LIMITS, _FORECASTS = Levels(), Limits(), ForecastPlan()
@@ -40,7 +41,13 @@ def _expanded(path: Path) -> Path:
         raise ValueError("begins with the name of somebody whose home folder isn't known; write it out") from None
 
 
+def _or_unset(value: Any) -> Any:
+    """Take an empty text, which as a path would be the working folder, for no path."""
+    return None if value == "" else value
+
+
 Place = Annotated[Path, AfterValidator(_expanded)]
+File = Annotated[Path | None, BeforeValidator(_or_unset)]
 
 
 def _allowed(text: str) -> str:
@@ -59,10 +66,10 @@ class Nats(Section):
     """Broker; without a URL one is started below `folder`. Secrets stand in files of their own."""
 
     url: str = ""
-    nkey_seed_file: Path | None = None
-    tls_ca: Path | None = None
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    nkey_seed_file: File = None
+    tls_ca: File = None
+    tls_cert: File = None
+    tls_key: File = None
 
     @field_validator("nkey_seed_file", "tls_ca", "tls_cert", "tls_key")
     @classmethod
@@ -180,7 +187,7 @@ class Retention(Section):
 class Backup(Section):
     """Where checkpoints are copied to once an hour; without a folder below `folder`, if the database is there too."""
 
-    folder: Place | None = None
+    folder: Annotated[Place | None, BeforeValidator(_or_unset)] = None
 
 
 class Ensemble(Section):
@@ -317,7 +324,7 @@ class Settings(BaseSettings):
         nested_model_default_partial_update=True,
     )
 
-    folder: Place = Path("detector-data")
+    folder: Annotated[Place, BeforeValidator(lambda value: value or FOLDER)] = FOLDER
     partitions: str = show_partitions(range(PARTITIONS))
     nats: Nats = Nats()
     database: Database = Database()

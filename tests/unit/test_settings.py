@@ -98,3 +98,27 @@ def test_the_parameter_of_a_river_model_is_named(file: Path) -> None:
         "river:drift.ADWIN",
     )
     assert [fault for fault in faults if fault not in said] == []
+
+
+def test_what_kubernetes_puts_beside_a_service_called_detector_is_no_setting() -> None:
+    injected = {
+        "DETECTOR_SERVICE_HOST": "10.0.0.1",
+        "DETECTOR_SERVICE_PORT": "8650",
+        "DETECTOR_SERVICE_PORT_HTTP": "8650",
+        "DETECTOR_PORT": "tcp://10.0.0.1:8650",
+        "DETECTOR_PORT_8650_TCP": "tcp://10.0.0.1:8650",
+        "DETECTOR_PORT_8650_TCP_ADDR": "10.0.0.1",
+    }
+    assert load(environment=injected).settings == load(environment={}).settings
+    assert "DETECTOR_PORTS: no such setting" in refused(None, DETECTOR_PORTS="8650", **injected)
+
+
+@pytest.mark.parametrize("name", ["DETECTOR_FOLDER__X", "DETECTOR_PARTITIONS__X"])
+def test_a_name_below_a_setting_that_has_none_is_refused(name: str) -> None:
+    assert f"{name}: no such setting" in refused(None, **{name: "1"})
+
+
+def test_an_empty_path_is_none() -> None:
+    names = ("NATS__NKEY_SEED_FILE", "NATS__TLS_CA", "NATS__TLS_CERT", "NATS__TLS_KEY", "BACKUP__FOLDER", "FOLDER")
+    emptied = load(environment={f"DETECTOR_{name}": "" for name in names}).settings
+    assert emptied == load(environment={}).settings
