@@ -254,10 +254,12 @@ class EmbeddedServer:
                 port=self.port,
                 max_payload=MAX_PAYLOAD,
                 store_bytes=STORE_BYTES,
-                pid_file=json.dumps(str(self._pid_file)),
-                log_file=json.dumps(str(self.log_file)),
-                store=json.dumps(str(self.folder / "store")),
-            )
+                pid_file=_quoted(self._pid_file),
+                log_file=_quoted(self.log_file),
+                store=_quoted(self.folder / "store"),
+            ),
+            encoding="utf-8",
+            errors="surrogateescape",
         )
         return path
 
@@ -266,6 +268,10 @@ class EmbeddedServer:
             with contextlib.suppress(OSError, IndexError):
                 return ": " + path.read_text(errors="replace").splitlines()[-1]
         return ""
+
+
+def _quoted(path: Path) -> str:
+    return json.dumps(str(path), ensure_ascii=False)  # its parser knows no \\u
 
 
 def _binary() -> Path:

@@ -32,7 +32,7 @@ def runs(pid: int) -> bool:
 
 
 async def test_it_starts_and_stops_cleanly(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path / "a folder/nats")
+    server = EmbeddedServer(tmp_path / 'a "Bücher" folder/nats')
     await server.start()
     pid = server.pid
     assert pid is not None
