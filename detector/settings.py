@@ -27,6 +27,8 @@ PREFIX = "DETECTOR_"
 FOLDER = Path("detector-data")
 SECRET = re.compile(r"\bS[A-Z][A-Z2-7]{56}\b|PRIVATE KEY")
 """The seed of an nkey, or a key in PEM."""
+OWN = {"floor": (int, float), "least": (int, float), "direction": (str,), "time_zone": (str,)}
+"""Parameters of the model of our own, and what each may be."""
 _LEVELS, _LIMITS, _FORECASTS = Levels(), Limits(), ForecastPlan()
 Surprise = Annotated[float, Field(gt=0, le=CAP)]
 Windows = Annotated[int, Field(ge=1, le=10_000)]
@@ -275,8 +277,19 @@ class Model(Section):
         if self.model != "novelty":
             RiverBank(self.model, self.parameters)
         elif self.parameters:
+            _check_own(self.parameters)
             KernelBank(**self.parameters)
         return self
+
+
+def _check_own(parameters: dict[str, Any]) -> None:
+    """Refuse what the model of our own has no parameter for; `KernelBank` looks at the values."""
+    for name, value in parameters.items():
+        if name not in OWN:
+            raise ValueError(f"model 'novelty' has no parameter {name!r}: it has {', '.join(OWN)}")
+        if type(value) not in OWN[name]:
+            kind = "text" if str in OWN[name] else "number"
+            raise ValueError(f"model 'novelty': parameters.{name} is {value!r}: give a {kind}")
 
 
 class DriftSection(Section):

@@ -52,7 +52,7 @@ class Calendar:
             raise ValueError(f"time zone {zone!r} isn't known: give a name such as Europe/Berlin") from error
         try:
             _holidays_of(country, region)
-        except NotImplementedError as error:
+        except (NotImplementedError, TypeError) as error:  # the latter for other names of the package's
             place = f"{country}, {region}" if region else country
             raise ValueError(f"holidays of {place!r} aren't known: give a code such as DE, and BY of it") from error
 

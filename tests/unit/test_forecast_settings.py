@@ -56,6 +56,7 @@ def test_limits_stand_in_a_list_of_tables(tmp_path: Path, key: str) -> None:
         ('[[limits]]\nmetric = "disk"\nabove = 1\nlead_hours = 1000', "limits.forecast.0.lead_hours"),
         ('[forecasts]\nzone = "Mars/Olympus"', "forecasts: .*'Mars/Olympus' isn't known"),
         ('[forecasts]\ncountry = "XX"', "forecasts: .*'XX' aren't known"),
+        ('[forecasts]\ncountry = "utils"', "forecasts: .*'utils' aren't known"),
         ("[forecasts]\ncoverage = 1.0", "forecasts.coverage"),
         ("[forecasts]\nsignals_per_partition = 0", "forecasts.signals_per_partition"),
         ("[retention]\nforecasts_days = 0", "retention.forecasts_days"),

@@ -100,6 +100,25 @@ def test_the_parameter_of_a_river_model_is_named(file: Path) -> None:
     assert [fault for fault in faults if fault not in said] == []
 
 
+@pytest.mark.parametrize(
+    ("parameter", "said"),
+    [
+        ("flor = 0.01", "has no parameter 'flor': it has floor, least, direction, time_zone"),
+        ("capacity = 1000000000", "has no parameter 'capacity'"),
+        ('floor = "abc"', "parameters.floor is 'abc': give a number"),
+        ("least = true", "parameters.least is True: give a number"),
+        ('direction = ["up"]', "parameters.direction is ['up']: give a text"),
+        ("time_zone = 5", "parameters.time_zone is 5: give a text"),
+        ("floor = 2.0", "floor 2.0 is not in [0, 1)"),
+    ],
+)
+def test_the_parameter_of_our_own_model_is_named(file: Path, parameter: str, said: str) -> None:
+    file.write_text(f'[[models]]\nmetric = "disk.*"\nparameters = {{ {parameter} }}\n')
+    found = refused(file)
+    assert "models.0: " in found
+    assert said in found
+
+
 def test_what_kubernetes_puts_beside_a_service_called_detector_is_no_setting() -> None:
     injected = {
         "DETECTOR_SERVICE_HOST": "10.0.0.1",
