@@ -329,11 +329,12 @@ def config_check(
     from rich.table import Column, Table
     from rich.text import Text
 
+    from detector.adapters.sql.engine import url_faults
     from detector.adapters.terminal.tables import show
-    from detector.deployment import credentials
+    from detector.deployment import credentials, database_url
 
     loaded = _load(file, folder, nats, database)
-    if faults := credentials(loaded.settings).faults():
+    if faults := [*credentials(loaded.settings).faults(), *url_faults(database_url(loaded.settings))]:
         raise SettingsError("\n  ".join(["settings can't be used:", *faults]))
     table = Table(*(Column(name, overflow="fold") for name in ("setting", "value", "from")))
     for row in loaded.rows():

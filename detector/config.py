@@ -109,13 +109,17 @@ def without_password(url: str) -> str:
     'postgresql://ann:***@host/db?***'
     >>> without_password("postgresql://ann:se?cret@host/db")
     'postgresql://***'
+    >>> without_password("host=db user=ann password=secret")
+    '***'
     """
     return "".join(_without_secret(part) for part in re.split(rf"(?<=,)(?={SCHEME})", url))
 
 
 def _without_secret(url: str) -> str:
     found = re.match(SCHEME, url)
-    scheme = found.group() if found else ""
+    if found is None:  # no URL: what of it is a secret, nobody knows
+        return "***" if url else ""
+    scheme = found.group()
     address, _, query = url[len(scheme) :].partition("?")
     if "@" in query:  # of a password that stands before the host or behind it
         return f"{scheme}***"
@@ -192,7 +196,8 @@ def _fault(error: Any, origins: Mapping[str, str]) -> str:
     )
     unknown = error["type"] == "extra_forbidden"  # what stands there may be a secret that we can't tell from others
     whole = isinstance(error["input"], (dict, list, Settings))  # nor can we in a table or a list
-    given = "" if unknown or whole else f", got {_shown(error['input'])[:200]}"
+    secretive = error["loc"][:1] in (("nats",), ("database",))
+    given = "" if unknown or whole or secretive else f", got {_shown(error['input'])[:200]}"
     return f"{key}: {error['msg']}{given} ({origin})"
 
 

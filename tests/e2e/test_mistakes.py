@@ -72,6 +72,14 @@ def test_a_home_folder_that_nobody_has_is_a_setting_that_can_not_be_used(
     assert key.removeprefix("DETECTOR_").lower().replace("__", ".") in err
 
 
+@pytest.mark.parametrize(
+    "url", ["host=db user=det password=hunter dbname=detector", "sqlite://", "postgresql://a@h:b/x"]
+)
+def test_a_database_url_that_can_not_be_read_is_a_fault(detector: Detector, url: str) -> None:
+    code, out, err = detector("config", "check", "--database", url)
+    assert (code, "database.url: " in err, "hunter" in out + err) == (2, True, False), err
+
+
 @pytest.mark.parametrize("name", ["", "half a pair \udcff"])
 @pytest.mark.parametrize("command", ["collect", "simulate shop", "simulate poll"])
 def test_a_tenant_or_service_without_a_name_is_wrong_use(detector: Detector, command: str, name: str) -> None:

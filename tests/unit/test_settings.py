@@ -37,6 +37,9 @@ def test_sampling_without_a_budget_is_refused(file: Path) -> None:
         ("postgresql://det:hunter?hunter@db/detector", "postgresql://***"),
         ("postgresql://det@db/detector?password=hunter@hunter", "postgresql://***"),
         ("postgresql:///detector?host=db&password=hunter", "postgresql:///detector?***"),
+        ("host=db user=det password=hunter dbname=detector", "***"),
+        ("det:hunter@db", "***"),
+        ("", ""),
         ("nats://svc:hunter@a:4222,nats://svc:hunter@b,c", "nats://svc:***@a:4222,nats://svc:***@b,c"),
     ],
 )
@@ -54,6 +57,17 @@ def test_a_list_of_servers_is_refused_without_its_passwords(file: Path, url: str
     said = refused(file)
     assert "nats.url: Input should be a valid string" in said
     assert "hunter" not in said
+
+
+@pytest.mark.parametrize(
+    "text", ['database = "host=x password=hunter"', 'nats = "hunter"', "nats.url = 5", 'nats.tls_ca = ["hunter"]']
+)
+def test_what_stands_for_broker_or_database_is_not_quoted(file: Path, text: str) -> None:
+    file.write_text(text)
+    said = refused(file)
+    assert text.partition(" = ")[0] in said
+    assert "hunter" not in said
+    assert "got" not in said
 
 
 def test_a_password_in_a_list_is_not_shown(file: Path) -> None:

@@ -121,6 +121,15 @@ def connect(url: str, connections: int) -> Engine:
     return engine
 
 
+def url_faults(url: str) -> list[str]:
+    """Say why an engine can't be made for `url`, without a connection."""
+    try:
+        connect(url, 1).dispose()
+    except StoreError as error:
+        return [f"database.url: {error}"]
+    return []
+
+
 def _arguments(address: URL) -> dict[str, Any]:
     more = address.query.get("options", "")
     ours = {name: value for name, value in POSTGRESQL.items() if name not in address.query}
