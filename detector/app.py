@@ -268,11 +268,21 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running(settings) as service:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-        embedded = "" if settings.nats.url else service.nats_url
-        endpoints = {"nats": embedded, "http": service.http_url}
-        new = settings.folder / f"{ENDPOINTS}.new"
-        new.write_text(json.dumps(endpoints), encoding="utf-8")
-        new.replace(settings.folder / ENDPOINTS)  # whoever waits for it never reads half of it
+        try:
+            _leave_note(settings, service)
+        except OSError as error:
+            if not settings.nats.url:
+                raise
+            # whoever is told the broker can do without
+            _log.warning("no note of where the service listens", folder=str(settings.folder), reason=error.strerror)
         await stop.wait()
         _log.info("stopping")
+
+
+def _leave_note(settings: Settings, service: Service) -> None:
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    embedded = "" if settings.nats.url else service.nats_url
+    endpoints = {"nats": embedded, "http": service.http_url}
+    new = settings.folder / f"{ENDPOINTS}.new"
+    new.write_text(json.dumps(endpoints), encoding="utf-8")
+    new.replace(settings.folder / ENDPOINTS)  # whoever waits for it never reads half of it

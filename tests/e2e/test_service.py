@@ -158,3 +158,15 @@ async def test_secrets_are_in_no_log(tmp_path: Path) -> None:
     assert "127.0.0.1:9" in service.log
     assert "sesame" not in service.log
     assert "Traceback" not in service.log
+
+
+async def test_it_runs_where_no_note_can_be_left_and_none_is_needed(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    async with EmbeddedServer(tmp_path / "nats") as broker:
+        elsewhere = ["--nats", broker.url, "--database", f"sqlite:///{tmp_path}/detector.db"]
+        service = DetectorProcess(tmp_path / "log", *elsewhere, "--folder", str(tmp_path / "file/below"))
+        await service.start(ready=False)
+        await until(lambda: "no note" in service.log or not service.alive, 60, lambda: service.log[-2000:])
+        assert await service.stop() == 0, service.log
+        assert "Not a directory" in service.log
+        assert "stopping" in service.log
