@@ -16,6 +16,8 @@ from detector.pipeline.tables import CLOSED, HEAD, MOST_STATISTICS, OPEN_WINDOWS
 from detector.pipeline.windows import REFUSALS, Columns, advance
 
 FUTURE = 600_000
+LAST = 253_402_214_400_000
+"""Begin of the last day of year 9999, Unix milliseconds: no calendar shows what comes after it."""
 _UNITS = ((1000.0, "seconds"), (1e-3, "microseconds"), (1e-6, "nanoseconds"))
 _KINDS = tuple(Kind)
 LAST_RESULT = int(max(Result))
@@ -163,7 +165,9 @@ def _find_each(
 ) -> list[Refusal]:
     directory = state.directory
     known = directory.aliases(service, head.instance)
-    window = (min(head.start, head.now - head.window), head.window, head.position)  # a fast clock makes no others late
+    # a fast clock makes no others late
+    first = head.start if _replayed(head) else min(head.start, head.now - head.window)
+    window = (first, head.window, head.position)
     watched = ~np.isnan(arrivals.errors[span.start : span.stop])
     refusals = []
     for place, i in enumerate(span):
@@ -183,16 +187,18 @@ def _find_each(
 
 
 def _time_fault(head: Head, retention: int) -> tuple[str, str] | None:
-    """Refuse a stamp outside [now - retention, now + 10 min], or after now + 10 min where history is replayed."""
-    earliest = 0 if _replayed(head) else head.now - retention
-    if earliest <= head.start and head.start + head.window <= head.now + FUTURE:
+    """Refuse a stamp outside [now - retention, now + 10 min]; where history is replayed, what no calendar shows."""
+    earliest, latest, never = head.now - retention, head.now + FUTURE, "ahead of now by over 10 minutes"
+    if _replayed(head):
+        earliest, latest, never = 0, max(latest, LAST), "after the year 9999"
+    if earliest <= head.start and head.start + head.window <= latest:
         if head.start % head.window:
             return "bad_timestamp", f"start {head.start} is no multiple of the window of {head.window} ms; align it"
         return None
     for factor, unit in _UNITS:
         if head.now - retention <= head.start * factor <= head.now + FUTURE:
             return "bad_timestamp", f"start {head.start} looks like {unit}; send milliseconds"
-    side = "older than what is kept" if head.start < earliest else "ahead of now by over 10 minutes"
+    side = "older than what is kept" if head.start < earliest else never
     return "bad_timestamp", f"start {head.start} is {side}; check the clock of {head.instance[:80]!r}"
 
 

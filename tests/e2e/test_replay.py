@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,22 @@ async def test_ser_05_replay_through_nats_equals_score_where_the_clock_steps_bac
         listed = await _detector("alerts", "--folder", service.folder, "--json", "--limit", "1000")
         firing = (tmp_path / "scored" / file.name).read_text().count(",firing,")
         assert len(listed.stdout.splitlines()) == firing > 0
+    finally:
+        assert await service.stop() == 0
+
+
+async def test_a_file_that_ends_now_comes_back_whole(tmp_path: Path) -> None:
+    last = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = [f"{(last - (47 - n) * timedelta(hours=1)).isoformat()},{n % 24}" for n in range(48)]
+    file = tmp_path / "hourly.csv"
+    file.write_text("\n".join(["time,value", *rows]) + "\n")
+    service = DetectorProcess(tmp_path / "detector-data")
+    await service.start()
+    try:
+        replayed = await _detector("replay", "--folder", service.folder, file)
+        scored = await _detector("score", file)
+        assert (replayed.returncode, replayed.stdout) == (0, scored.stdout), replayed.stderr
+        assert len(scored.stdout.splitlines()) == 49
     finally:
         assert await service.stop() == 0
 

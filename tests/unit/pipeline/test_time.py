@@ -63,11 +63,20 @@ def test_tim_02_a_clock_5_minutes_fast_is_scored_too() -> None:
 def test_replayed_history_runs_on_its_own_time_and_a_refused_stamp_does_not_move_it() -> None:
     now = T0 + 1000 * HOUR
     history = readings([1.0, 2.0, 3.0, 4.0], tenant="replay-1", now=now)
-    astray = message(now + HOUR, [gauge(9.0)], tenant="replay-1", now=now)
+    astray = message(now * 1000, [gauge(9.0)], tenant="replay-1", now=now)
     run = ran([*history[:2], astray, *history[2:]])
     assert run.starts() == [0, 1, 2, 3]
     assert run.refused[0][2] == "bad_timestamp"
     assert list(run.state.clocks.values()) == [T0 + 4 * STEP]
+
+
+def test_what_is_replayed_may_end_ahead_of_now_and_does_not_move_the_clock_of_others() -> None:
+    values = [1.0, 2.0, 3.0, 4.0]
+    behind, ahead = (ran(readings(values, tenant="replay-1", now=T0 + ms)) for ms in (1000 * HOUR, -HOUR))
+    assert ahead.windows == behind.windows
+    assert ahead.refused == []
+    assert list(ahead.state.clocks.values()) == [T0 + 4 * STEP]
+    assert ahead.state.clock == T0 - HOUR
 
 
 def test_replayed_history_does_not_hold_up_what_is_overdue_elsewhere() -> None:
