@@ -56,14 +56,18 @@ class Instruments:
             if p.state.clock:
                 m.lag.labels(p.number).set(max(0.0, time.time() - p.state.clock / 1000))
         numbers = {p.number for p in held}
-        for number in self._shown - numbers:
+        gone = self._shown - numbers
+        for number in gone:
             m.forget_partition(number)
+        if gone:
+            m.keep_producers(lambda *service: any(p.state.directory.known_service(*service) is not None for p in held))
         self._shown = numbers
         self.totals = totals
         self.series = sum(len(p.state.directory) for p in held)
         self.signals = sum(p.state.directory.signals.watched for p in held)
         for name in RESULT_NAMES:
             m.aggregates.labels(name).set(totals[name])
+        m.refused.clear()  # a reason that only a partition had which moved away is told where that is now
         for name, count in totals.items():
             if name.startswith("malformed:"):
                 m.refused.labels(name.partition(":")[2]).set(count)
@@ -94,6 +98,7 @@ class Instruments:
         restarts: Counter[str] = Counter()
         for bank in (bank for p in held for bank in p.state.banks if isinstance(bank, RiverBank)):
             restarts[bank.name] += bank.restarts
+        self._metrics.restarts.clear()
         for model, count in restarts.items():
             self._metrics.restarts.labels(model).set(count)
             if count > self._restarts_said[model]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -207,3 +207,9 @@ class Metrics:
                 return
             self._producers.add((tenant, service))
         self.skew.labels(tenant, service).set(seconds)
+
+    def keep_producers(self, held: Callable[[str, str], bool]) -> None:
+        """Take out the skew of services, by tenant and name, that are another process' now."""
+        for producer in [producer for producer in self._producers if not held(*producer)]:
+            self.skew.remove(*producer)
+            self._producers.remove(producer)
