@@ -90,7 +90,7 @@ class Database(Section):
 class Http(Section):
     """Where health and metrics are served: loopback unless told otherwise; port 0 takes a free one."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8650
 
 

@@ -155,3 +155,7 @@ def test_an_empty_path_is_none() -> None:
     names = ("NATS__NKEY_SEED_FILE", "NATS__TLS_CA", "NATS__TLS_CERT", "NATS__TLS_KEY", "BACKUP__FOLDER", "FOLDER")
     emptied = load(environment={f"DETECTOR_{name}": "" for name in names}).settings
     assert emptied == load(environment={}).settings
+
+
+def test_an_empty_host_which_would_be_every_interface_is_refused() -> None:
+    assert "http.host" in refused(None, DETECTOR_HTTP__HOST="")

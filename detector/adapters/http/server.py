@@ -14,6 +14,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from detector import __version__
 from detector.errors import DetectorError
 
+STOP_SECONDS = 5
+"""Answers that a client does not read are given up after so long."""
+
 Faults = Callable[[], Mapping[str, str]]
 
 
@@ -64,12 +67,15 @@ class HttpServer:
     """
 
     def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        six = ":" in host
         try:
-            self._socket = socket.create_server((host, port))
+            self._socket = socket.create_server((host, port), family=socket.AF_INET6 if six else socket.AF_INET)
         except OSError as error:
             raise DetectorError(f"http.host {host}, http.port {port}: {error.strerror}; choose another, or 0") from None
-        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off")
+        self.url = f"http://{f'[{host}]' if six else host}:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=STOP_SECONDS
+        )
         self._server = uvicorn.Server(config)
         self._task: asyncio.Task[None] | None = None
 
@@ -78,7 +84,7 @@ class HttpServer:
         self._task = asyncio.create_task(self._server._serve([self._socket]))
 
     async def stop(self) -> None:
-        """Answer what is under way, then close."""
+        """Answer what is under way, for `STOP_SECONDS` at most, then close."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
