@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from detector.adapters.sql.engine import file_of
 from detector.adapters.sql.migrate import upgrade
 from detector.adapters.sql.store import SqlStore
 from detector.deployment import DATABASE, backup_folder, database_url, process_name
@@ -23,6 +24,9 @@ from detector.settings import Settings
 async def _reading(settings: Settings) -> AsyncIterator[SqlStore]:
     if not settings.database.url and not (settings.folder / DATABASE).exists():
         raise StoreError(f"no database below {settings.folder}: start `detector run` first, or name --database")
+    file = file_of(database_url(settings))
+    if file is not None and not file.exists():  # opened it would be made
+        raise StoreError(f"no database {file}: mend its URL, or start `detector run` with it first")
     store = SqlStore.open(database_url(settings))
     try:
         yield store

@@ -80,6 +80,19 @@ def test_a_database_url_that_can_not_be_read_is_a_fault(detector: Detector, url:
     assert (code, "database.url: " in err, "hunter" in out + err) == (2, True, False), err
 
 
+@pytest.mark.parametrize("command", ["alerts", "budget", "models", "recommendations"])
+def test_a_database_that_is_not_there_is_not_made(detector: Detector, place: Path, command: str) -> None:
+    code, _, err = detector(command, "--database", "sqlite:///none.db")
+    assert (code, err) == (1, "detector: no database none.db: mend its URL, or start `detector run` with it first\n")
+    assert not (place / "none.db").exists()
+
+
+def test_a_name_that_looks_like_a_formula_is_drawn_as_it_stands(detector: Detector, place: Path) -> None:
+    (place / "cpu.csv").rename(place / r"$\cost$.csv")
+    code, _, err = detector("forecast", "--plot", "cost.svg", r"$\cost$.csv")
+    assert (code, (place / "cost.svg").exists()) == (0, True), err
+
+
 @pytest.mark.parametrize("name", ["", "half a pair \udcff"])
 @pytest.mark.parametrize("command", ["collect", "simulate shop", "simulate poll"])
 def test_a_tenant_or_service_without_a_name_is_wrong_use(detector: Detector, command: str, name: str) -> None:

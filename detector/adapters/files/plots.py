@@ -52,7 +52,7 @@ def draw(path: Path, panels: Sequence[Panel], zone: str) -> None:
     figure = Figure(figsize=(10, 3.2 * len(panels)), dpi=120, layout="constrained")
     axes = figure.subplots(len(panels), squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):
-        axis.set_title(panel.title, loc="left", fontsize=10)
+        axis.set_title(panel.title, loc="left", fontsize=10, parse_math=False)
         if not len(panel.past_times):
             axis.set_axis_off()
             continue

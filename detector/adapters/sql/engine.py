@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -128,6 +129,17 @@ def url_faults(url: str) -> list[str]:
     except StoreError as error:
         return [f"database.url: {error}"]
     return []
+
+
+def file_of(url: str) -> Path | None:
+    """Return the file of a SQLite database, None where `url` is another's, a URI of SQLite's own, or can't be read."""
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+    name = address.database or ""
+    named = address.get_backend_name() == "sqlite" and name not in ("", ":memory:") and not name.startswith("file:")
+    return Path(name) if named else None
 
 
 def _arguments(address: URL) -> dict[str, Any]:
