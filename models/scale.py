@@ -8,7 +8,7 @@ it stays: every update is bounded by the scale reached so far, so that the scale
 from models.compiled import jit
 from models.state import Row
 
-__all__ = ["astray", "bounded", "learn_scale", "reach", "resolution"]
+__all__ = ["astray", "bounded", "far_off", "learn_scale", "reach", "resolution"]
 
 SLOW = 0.0005
 """Least rate of the slow averages: about 2,000 windows."""
@@ -47,9 +47,14 @@ def astray(s: Row, x: float) -> bool:
     v = x - s.origin
     low = min(v, s.recent[0], s.recent[1], s.recent[2])
     high = max(v, s.recent[0], s.recent[1], s.recent[2])
-    away = max(low, -high)
-    if high > low:
-        return bool(away > FAR * (high - low))
+    return far_off(max(low, -high), high - low, x)
+
+
+@jit
+def far_off(away: float, spread: float, x: float) -> bool:
+    """Tell whether a first value `away` from the newest ones, which `spread` over so much and end with `x`, is none."""
+    if spread > 0.0:
+        return bool(away > FAR * spread)
     return bool(away > ABSURD * abs(x) > 0.0)  # a counter of rare events is 0 for long, and no news
 
 

@@ -31,6 +31,7 @@ from models.load.layout import (
     Long,
     Row,
 )
+from models.scale import FIRST_FEW, far_off
 
 __all__ = ["LARGEST", "TODAY", "TOMORROW", "expect", "observe"]
 
@@ -58,6 +59,42 @@ def _start(s: Row, y: float, window: int, offset: int) -> None:
         intervals.start(s, b)
         for r in range(RIDGE_PAIR):
             ridge.reset(s.theta[b, r], s.spread[b, r])
+
+
+@jit
+def _clear(s: Row, long: Long) -> None:
+    """Forget all but step and bounds; `_start` does the rest."""
+    s.learned = s.moved_by = s.wild = s.resets = 0
+    s.low = s.high = s.level = s.level_slow = s.level_fast = s.scale = 0.0
+    s.recent[:] = 0.0
+    s.deviation[:] = 0.0
+    s.median[:] = 0.0
+    s.judged[:] = 0
+    s.loss[:] = 0.0
+    s.watched[:] = 0.0
+    s.counted[:] = 0
+    s.error_fast[:] = 0.0
+    s.error_slow[:] = 0.0
+    s.error_local[:] = 0.0
+    s.local_visits[:] = 0
+    long.season[:] = 0.0
+    long.visits[:] = 0
+    long.values[:] = 0.0
+    long.origins[:] = 0.0
+    long.targets[:] = 0.0
+
+
+@jit
+def _astray(s: Row, y: float) -> bool:
+    """Tell whether the first value lay far from `y` and the three before it, and remember `y` to tell."""
+    if s.learned > FIRST_FEW:
+        return False
+    low = min(y, s.recent[0], s.recent[1], s.recent[2])
+    high = max(y, s.recent[0], s.recent[1], s.recent[2])
+    for i in range(2):
+        s.recent[i] = s.recent[i + 1]
+    s.recent[2] = y
+    return s.learned >= 4 and far_off(max(low - s.origin, s.origin - high), high - low, y)
 
 
 @jit
@@ -232,6 +269,8 @@ def observe(s: Row, long: Long, y: float, t_ms: int, local_ms: int, holiday: int
     offset = (local_ms - t_ms) // s.step_ms
     known = isfinite(y)
     y = min(max(y, -LARGEST), LARGEST) if known else 0.0
+    if known and s.learned > 0 and window > s.now and _astray(s, y):
+        _clear(s, long)
     if s.learned == 0:
         if not known:
             return

@@ -91,6 +91,7 @@ STATE = np.dtype(
         ("lower", "f8"),  # of the signal, in units of y
         ("upper", "f8"),
         ("origin", "f8"),  # the first value; all that follows are differences from it
+        ("recent", "f8", 3),  # the latest values as they came, while it is asked whether the first was one
         ("low", "f8"),  # recent range
         ("high", "f8"),
         ("wild", "i8"),  # wild values in a row

@@ -197,6 +197,29 @@ def test_a_new_level_is_learned_and_its_interval_holds() -> None:
     assert np.mean((truth >= found.lower[0]) & (truth <= found.upper[0])) > 0.8
 
 
+@pytest.mark.parametrize("first", [-1e4, 65535.0, 1e9, 9.2e18])
+def test_a_first_value_that_is_none_is_forgotten(first: float) -> None:
+    """What follows is as if the row had begun where that was seen."""
+    y = 100 + 30 * np.sin(np.arange(600) * np.pi / 144) + np.random.default_rng(1).normal(0, 3, 600)
+    y[0] = first
+    bank, late = LoadBank(FIVE), LoadBank(FIVE)
+    for one in (bank, late):
+        one.add(0, lower=0.0)
+    fed(bank, y, FIVE)
+    begun = len(y) - bank.learned(0)
+    assert 4 <= begun <= 12
+    late.observe(np.zeros(len(y) - begun, int), y[begun:], FIVE * np.arange(begun, len(y)))
+    assert bank.snapshot([0]) == late.snapshot([0])
+
+
+@pytest.mark.parametrize("rest", [[0.0, 0.0, 0.0, 0.0, 1.0, 0.0] * 4, [5.0] * 24, [7.0, 4.0, 6.0, 5.5] * 6])
+def test_a_first_value_like_others_is_kept(rest: list[float]) -> None:
+    bank = LoadBank(FIVE)
+    bank.add(0)
+    fed(bank, np.array([5.0, *rest]), FIVE)
+    assert bank.learned(0) == 25
+
+
 def test_a_gap_of_weeks_is_bounded_and_keeps_what_was_learned() -> None:
     y = 100 + 30 * np.sin(np.arange(24 * 30) * np.pi / 12)
     bank = LoadBank(HOUR)
