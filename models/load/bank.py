@@ -67,9 +67,13 @@ class LoadBank:
     as errors. Horizons beyond a day, up to a week, rest on the same profiles; their intervals grow with the square
     root.
 
-    A window that is absent, or whose value isn't finite, counts as its own one-step forecast and teaches nothing: each
-    costs about as much as one that is there. After a gap of more than a week the past values begin anew. A window
-    that isn't later than the latest of its row is left out.
+    A window that is absent, or whose value isn't finite, counts as its own one-step forecast and teaches nothing. From
+    the fourth in a row on nothing farther is forecast from it, and it costs less than a quarter of one that is there.
+    After a gap of more than a week the past values begin anew. A window that isn't later than the latest of its row is
+    left out.
+
+    Holidays count for windows up to an hour; in longer ones, whose season is a week, they are days like others. The
+    local clock moves by whole windows, the nearest: windows of several hours stay where they are when it changes.
 
     Examples
     --------
@@ -202,14 +206,15 @@ class LoadBank:
         places = np.ascontiguousarray(rows, np.int64)
         self._check_rows(places)
         shape = (len(places), horizon)
-        if local_ms is None:
-            latest = self._states["now"][places] + self._states["offset"][places]
-            local = latest[:, None] + np.arange(1, horizon + 1)
-        else:
-            local = np.ascontiguousarray(local_ms, np.int64) // self.step_ms
+        own = self._states[["now", "offset", "shift"]][places]
+        ahead = own["now"][:, None] + np.arange(1, horizon + 1)
+        local = ahead + own["offset"][:, None] if local_ms is None else np.ascontiguousarray(local_ms, np.int64)
         marked = np.zeros(shape, np.uint8) if holiday is None else np.ascontiguousarray(holiday, np.uint8)
         if local.shape != shape or marked.shape != shape:
             raise ValueError(f"local_ms and holiday have shapes {local.shape} and {marked.shape}; both must be {shape}")
+        if local_ms is not None:
+            moved = local - self.step_ms * ahead - own["shift"][:, None]  # since the row began
+            local = ahead + (own["shift"] // self.step_ms)[:, None] + (moved + self.step_ms // 2) // self.step_ms
         ready = self._states["learned"][places] >= self.season
         expected, lower, upper = (np.full(shape, np.nan) for _ in range(3))
         _forecast_all(self._states, self._long, places, ready, beyond, local, marked, expected, lower, upper)
@@ -242,6 +247,14 @@ class LoadBank:
     def resets(self, row: int) -> int:
         """Return how often a bucket of `row` had become worse than a naive forecast and was begun anew."""
         return int(self._states["resets"][row])
+
+    def standing(self, rows: npt.ArrayLike) -> tuple[Ints, Ints]:
+        """Return `learned` and `resets` of `rows`, shape (n,); 0 of those that were never added."""
+        places, states = np.asarray(rows, np.int64), self._states
+        found = np.zeros((2, len(places)), np.int64)
+        there = places < len(states)
+        found[:, there] = states["learned"][places[there]], states["resets"][places[there]]
+        return found[0], found[1]
 
     def snapshot(self, rows: npt.ArrayLike) -> bytes:
         """Return the states of `rows`, shape (n,): n * bytes_per_signal bytes."""

@@ -26,7 +26,8 @@ class Calendar:
     zone
         Name of a time zone, such as Europe/Berlin.
     country
-        Code of the country whose public holidays count as Sundays, such as DE; empty: none do.
+        Code of the country whose public holidays count as Sundays, such as DE; empty: none do. They count for windows
+        up to an hour.
     region
         Code of a part of it with holidays of its own, such as BY.
 

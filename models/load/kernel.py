@@ -4,7 +4,8 @@ Six buckets, each for one distance ahead, forecast every window by a pool of ten
 them ridge regressions of their own (`ridge`), mixed by how they did lately (`mixture`). Distances in between
 mix the neighbouring buckets (`path`). Intervals come from past errors (`intervals`).
 
-A missing window counts as its own one-step forecast and teaches nothing.
+A missing window counts as its own one-step forecast and teaches nothing; what is forecast in a longer gap beyond the
+next window neither.
 """
 
 from math import isfinite
@@ -43,17 +44,20 @@ WILD = 50.0
 """Scales from the level beyond which a value is cut off; twice as many for the second in a row, and so on."""
 TODAY, TOMORROW = 1, 2
 """Bits that mark holidays: the day of a window, and the day after."""
+BRIEF = 3
+"""Missing windows in a row at which all buckets still forecast; in longer gaps only the first does."""
 _LEVEL_RATE, _FAST_RATE = 0.05, 0.3
 _DEVIATION_FAST, _DEVIATION_SLOW = 0.3, 0.05
 _MEDIAN_PACE = (0.05, 0.2, 0.01)
 
 
 @jit
-def _start(s: Row, y: float, window: int, offset: int) -> None:
+def _start(s: Row, y: float, window: int, shift: int) -> None:
     s.origin = y
     s.first = window
     s.now = window - 1
-    s.offset = offset
+    s.shift = shift
+    s.offset = shift // s.step_ms
     s.moved_at = window
     for b in range(BUCKETS):
         intervals.start(s, b)
@@ -64,7 +68,7 @@ def _start(s: Row, y: float, window: int, offset: int) -> None:
 @jit
 def _clear(s: Row, long: Long) -> None:
     """Forget all but step and bounds; `_start` does the rest."""
-    s.learned = s.moved_by = s.wild = s.resets = 0
+    s.learned = s.missed = s.moved_by = s.wild = s.resets = 0
     s.low = s.high = s.level = s.level_slow = s.level_fast = s.scale = 0.0
     s.recent[:] = 0.0
     s.deviation[:] = 0.0
@@ -167,6 +171,8 @@ def _judge(s: Row, long: Long, b: int, v: float, local: int, weekday: int, x: Fl
         return
     m = long.season.shape[1]
     said = _said(long, b, t)
+    if not isfinite(said[AHEAD]):
+        return
     experts.describe(s, long, t, h, local, weekday, np.float64(said[AHEAD_SMOOTH]), np.float64(said[AHEAD_HOURLY]), x)
     experts.advise(long, t, x, f)
     for r in range(RIDGE_PAIR):
@@ -231,9 +237,13 @@ def _window(s: Row, long: Long, v: float, known: bool, holiday: int) -> None:
         for b in range(BUCKETS):
             _judge(s, long, b, v, local, weekday, x, f)
         _learn(s, long, v, slot, weekday)
+    s.missed = 0 if known else s.missed + 1
     experts.remember(s, long, slot, weekday)
     scale = np.empty(SCALES)
     for b in range(BUCKETS):
+        if b > 0 and s.missed > BRIEF:  # the first fills the gap; what the others would say rests on nothing new
+            _said(long, b, s.now)[AHEAD] = np.nan
+            continue
         h = long.horizons[b]
         ahead = local + h
         marked = holiday & (TODAY if ahead // m == local // m else TOMORROW) != 0
@@ -266,7 +276,7 @@ def observe(s: Row, long: Long, y: float, t_ms: int, local_ms: int, holiday: int
         TODAY, TOMORROW, both or neither.
     """
     window = t_ms // s.step_ms
-    offset = (local_ms - t_ms) // s.step_ms
+    shift = local_ms - t_ms
     known = isfinite(y)
     y = min(max(y, -LARGEST), LARGEST) if known else 0.0
     if known and s.learned > 0 and window > s.now and _astray(s, y):
@@ -274,10 +284,11 @@ def observe(s: Row, long: Long, y: float, t_ms: int, local_ms: int, holiday: int
     if s.learned == 0:
         if not known:
             return
-        _start(s, y, window, offset)
+        _start(s, y, window, shift)
     elif window - s.now - 1 > 7 * long.season.shape[1]:
         s.first = window  # the past begins anew; what was learned stays
         s.now = window - 1
+    offset = s.shift // s.step_ms + (shift - s.shift + s.step_ms // 2) // s.step_ms
     while s.now < window:
         s.now += 1
         v = s.level if s.now == s.first else np.float64(long.targets[0, AHEAD])

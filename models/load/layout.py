@@ -84,7 +84,9 @@ STATE = np.dtype(
         ("learned", "i8"),  # windows learned
         ("first", "i8"),  # where the unbroken past begins
         ("now", "i8"),  # the latest window
+        ("missed", "i8"),  # missing windows up to it
         ("offset", "i8"),  # local time less UTC
+        ("shift", "i8"),  # the same where it began, in milliseconds
         ("moved_at", "i8"),  # the window from which on that is so
         ("moved_by", "i8"),  # by how much it moved then
         # bounds and bounded input

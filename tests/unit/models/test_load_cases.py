@@ -143,6 +143,41 @@ def test_fc_05_a_growing_load_is_forecast_a_day_ahead_as_well_after_a_clock_chan
     assert errors[1] < 2 * errors[0]
 
 
+@pytest.mark.parametrize(("zone", "hours"), [("America/New_York", 4), ("Europe/Athens", 3), ("Europe/Berlin", 4)])
+def test_fc_05_a_clock_change_moves_no_window_of_several_hours(zone: str, hours: int) -> None:
+    step = hours * HOUR
+    calendar = Calendar(zone)
+    t_ms = round(datetime(2026, 8, 3, tzinfo=UTC).timestamp() * 1000) + step * np.arange(110 * 24 // hours)
+    hour = calendar.at(t_ms[:, None] + np.arange(0, step, 900_000))[0] % 86_400_000 / HOUR
+    y = (100 + 80 * np.exp(-((hour - 13) ** 2) / 8)).mean(axis=1) + np.random.default_rng(0).normal(0, 1, len(t_ms))
+    local = calendar.at(t_ms)[0]
+    changed = int(np.flatnonzero(np.diff(local - t_ms))[0]) + 1
+    day = 24 // hours
+    bank, plain = LoadBank(step), LoadBank(step)
+    errors = np.full((2, len(t_ms)), np.nan)
+    for k, (one, clock) in enumerate(((bank, local), (plain, t_ms))):
+        one.add(0, lower=0.0)
+        one.observe(np.zeros(70 * day, int), y[: 70 * day], t_ms[: 70 * day], clock[: 70 * day])
+        for i in range(70 * day, len(t_ms) - day):
+            one.observe([0], y[i : i + 1], t_ms[i : i + 1], clock[i : i + 1])
+            ahead = slice(i + 1, i + 1 + day)
+            errors[k, i] = np.abs(one.forecast([0], day, 0.9, clock[None, ahead]).expected[0] - y[ahead]).mean()
+    after = errors[:, changed : changed + 7 * day].mean(axis=1)
+    assert after[0] < 1.05 * after[1]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "Australia/Adelaide", "Europe/Berlin"])
+def test_the_local_clock_of_hourly_windows_goes_by_the_hour(zone: str) -> None:
+    start = round(datetime(2026, 3, 1, tzinfo=UTC).timestamp() * 1000)
+    t_ms = start + HOUR * np.arange(60 * 24)
+    local, _ = Calendar(zone).at(t_ms)
+    bank = LoadBank(HOUR)
+    bank.add(0)
+    for i, offset in enumerate(((local - t_ms) // HOUR).tolist()):
+        bank.observe([0], [1.0], t_ms[i : i + 1], local[i : i + 1])
+        assert bank._states["offset"][0] == offset
+
+
 @pytest.mark.parametrize("horizon", [0, -1, 10**9, "abc", 2.0, None])
 def test_fc_06_a_horizon_beyond_reason_is_refused_with_the_range(horizon: object) -> None:
     face = LoadForecaster(3600)
@@ -218,6 +253,29 @@ def test_a_first_value_like_others_is_kept(rest: list[float]) -> None:
     bank.add(0)
     fed(bank, np.array([5.0, *rest]), FIVE)
     assert bank.learned(0) == 25
+
+
+def test_in_a_gap_only_the_next_window_is_forecast_and_what_follows_learns_nothing_from_it() -> None:
+    y = 100 + 30 * np.sin(np.arange(12 * 288) * np.pi / 144) + np.random.default_rng(1).normal(0, 3, 12 * 288)
+    gap = slice(8 * 288, 8 * 288 + 84)
+    bank, told = LoadBank(FIVE), LoadBank(FIVE)
+    t_ms = FIVE * np.arange(len(y))
+    for one in (bank, told):
+        one.add(0, lower=0.0)
+    told.observe(np.zeros(len(y), int), np.where((t_ms >= t_ms[gap.start]) & (t_ms < t_ms[gap.stop]), np.nan, y), t_ms)
+    left = np.delete(np.arange(len(y)), gap)
+    bank.observe(np.zeros(gap.start, int), y[: gap.start], t_ms[: gap.start])
+    judged = bank._states["judged"][0].copy()
+    rest = left[gap.start :]
+    bank.observe(np.zeros(len(rest), int), y[rest], t_ms[rest])
+    assert bank.snapshot([0]) == told.snapshot([0])
+    learned = bank._states["judged"][0] - judged
+    not_said = np.minimum(bank._long.horizons, 84 - 3)
+    not_said[0] = 0
+    assert learned.tolist() == (len(rest) - not_said).tolist()
+    found = bank.forecast([0], 288)
+    truth = 100 + 30 * np.sin(np.arange(12 * 288, 13 * 288) * np.pi / 144)
+    assert np.abs(found.expected[0] - truth).mean() < 3
 
 
 def test_a_gap_of_weeks_is_bounded_and_keeps_what_was_learned() -> None:
