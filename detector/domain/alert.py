@@ -100,6 +100,8 @@ class Alert:
         passed = bool(self.evidence["passed"])
         if self.state is State.RESOLVED:
             end = "is back within its limit" if passed else "is no longer forecast to pass its limit"
+            if self.evidence.get("unasked"):
+                end = "is watched no more for its limit"
             return f"{end}, {side} {limit[side]:.6g}{unit}: {self.observed:.6g}{unit}"
         if passed:
             return f"has passed its limit, {side} {limit[side]:.6g}{unit}: {self.observed:.6g}{unit}"

@@ -10,6 +10,7 @@ import structlog
 
 from detector.adapters.http.metrics import Metrics
 from detector.jobs.partition import Partition
+from detector.pipeline.judging import realised
 
 SHOW_SECONDS = 15.0
 MOST_METRICS = 100
@@ -34,14 +35,16 @@ class Realised:
         status: Counter[str] = Counter()
         sums: defaultdict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(3))
         for own, signals in ((p.state.forecasters, p.state.directory.signals) for p in held):
-            status["no_room"] += len(own.waiting)
-            for row in own.rows:
-                status["ready" if own.ready(row) else "warming_up"] += 1
-                status["resets"] += own.resets(row)
-                named = signals[int(own.table["signal"][row])]
-                judged, mase, inside = own.realised(row)
-                if named is not None and judged and np.isfinite(mase):
-                    sums[named.series.metric, named.statistic] += (judged, judged * mase, judged * inside)
+            table, ready, resets = own.standing()
+            judged, mase, inside = realised(table)
+            status.update(no_room=len(own.waiting), resets=int(resets.sum()))
+            status.update(ready=int(ready.sum()), warming_up=int((~ready).sum()))
+            shown = np.flatnonzero((judged > 0) & np.isfinite(mase))
+            parts = judged[shown, None] * np.stack([np.ones(len(shown)), mase[shown], inside[shown]], axis=1)
+            for number, part in zip(table["signal"][shown].tolist(), parts, strict=True):
+                named = signals[number]
+                if named is not None:
+                    sums[named.series.metric, named.statistic] += part
         self._show(sums, status)
 
     def _show(self, sums: dict[tuple[str, str], np.ndarray], status: Counter[str]) -> None:

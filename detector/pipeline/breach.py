@@ -18,6 +18,7 @@ from detector.pipeline.decide import Decision, resolve
 from detector.pipeline.forecasters import leads
 from detector.pipeline.judging import trusted
 from detector.pipeline.state import Breach, PartitionState
+from detector.pipeline.tables import ERROR_RATIO
 from models.load import LoadBank
 
 CONFIRM, CLEAR = 2, 4
@@ -97,7 +98,7 @@ def watch(state: PartitionState, outlook: Outlook) -> Iterator[Decision]:
     for name in [name for name in kept if name not in limits]:  # the settings have changed
         alert = kept.pop(name).alert
         if alert is not None:
-            yield Decision(outlook.position, -1, _withdrawn(alert, *outlook.window, outlook.value))
+            yield Decision(outlook.position, -1, _withdrawn(alert, *outlook.window, outlook.value, unasked=True))
     for name, limit in limits.items():
         breach = kept.setdefault(name, Breach())
         revised = _advance(state, breach, limit, outlook)
@@ -118,7 +119,7 @@ def let_go(state: PartitionState, scored: Scored, heads: list[Head]) -> Iterator
         for breach in state.breaches.pop(number, {}).values():
             if breach.alert is not None:
                 end = start + int(state.recent["step"][number])
-                ended = _withdrawn(breach.alert, start, end, float(scored.value[at]))
+                ended = _withdrawn(breach.alert, start, end, float(scored.value[at]), unasked=True)
                 yield Decision(heads[scored.head[at]].position, -1, ended)
 
 
@@ -168,7 +169,10 @@ def _passing(state: PartitionState, limit: Limit, outlook: Outlook) -> Passing |
         return None
     first = int(passes[0])
     expected = trend[first] if believed[first] else found.expected[0, first]
-    ends = float(expected), float(lower[first]), float(upper[first])
+    least = -np.inf if state.directory.series["negative"][row["series"], row["statistic"]] else 0.0
+    most = 1.0 if row["statistic"] == ERROR_RATIO else np.inf
+    told = np.clip([expected, lower[first], upper[first]], least, most)
+    ends = float(told[0]), float(told[1]), float(told[2])
     return Passing(int(outlook.comes[first]), *ends, bool(believed[first]))
 
 
@@ -221,6 +225,7 @@ def _when(outlook: Outlook, passing: Passing | None, passed: bool) -> dict[str, 
     return {"breach_at": passing.at, "passed": False, "trend": passing.trend}
 
 
-def _withdrawn(alert: Alert, start: int, end: int, value: float) -> Alert:
+def _withdrawn(alert: Alert, start: int, end: int, value: float, *, unasked: bool = False) -> Alert:
     """Resolve a warning: neither the forecast nor the value says so any more, or nobody asks."""
-    return replace(resolve(alert, start, end), observed=value, evidence={**alert.evidence, "withdrawn": True})
+    evidence = {**alert.evidence, "withdrawn": True, **({"unasked": True} if unasked else {})}
+    return replace(resolve(alert, start, end), observed=value, evidence=evidence)

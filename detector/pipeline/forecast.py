@@ -13,7 +13,7 @@ from detector.pipeline.assess import Scored
 from detector.pipeline.breach import Outlook, let_go, watch
 from detector.pipeline.decide import Decision
 from detector.pipeline.forecasters import Forecasters, leads, spacing
-from detector.pipeline.judging import judge, note
+from detector.pipeline.judging import judge, note, realised
 from detector.pipeline.state import PartitionState
 from detector.pipeline.tables import Table
 from models.load import LoadBank
@@ -124,7 +124,7 @@ def _told(state: PartitionState, outlook: Outlook) -> Forecast:
     ends = np.stack([outlook.expected, outlook.lower, outlook.upper])[:, : max(DAY // bank.step_ms, 1)]
     if not state.directory.series["negative"][row["series"], row["statistic"]]:
         ends = np.maximum(ends, 0.0)
-    judged, mase, inside = own.realised(outlook.row)
+    judged, mase, inside = realised(own.table[outlook.row : outlook.row + 1])
     issued_at = int(outlook.comes[0])
     return Forecast(
         position=outlook.position,
@@ -133,7 +133,7 @@ def _told(state: PartitionState, outlook: Outlook) -> Forecast:
         issued_at=issued_at,
         coverage=own.plan.coverage,
         paths=paths_of(issued_at, bank.step_ms, ends),
-        judged=judged,
-        mase=mase,
-        inside=inside,
+        judged=int(judged[0]),
+        mase=float(mase[0]),
+        inside=float(inside[0]),
     )

@@ -19,6 +19,8 @@ from models.rows import grown
 ROLLUP = 300_000
 """Shortest window that is forecast, milliseconds; longer steps are forecast as they are."""
 LONGEST = 86_400_000
+SILENT = 86_400_000
+"""How far a signal lies behind the others, in event time, when its room goes to one that waits."""
 LEADS = (1, 3, 6, 12, 24)
 """How far ahead it is looked at how good forecasts were, in parts of a season: hours of a day."""
 PARTS = LEADS[-1]
@@ -45,9 +47,9 @@ FORECAST = np.dtype(
         ("total", "f8"),
         # what was said, by lead and by when it comes true, in the order of saying; NaN: nothing, or judged already
         ("said", "i8"),  # number of the last time something was said
-        ("ahead", "f4", (2, len(LEADS), RING)),  # by the forecaster, by its trend
-        ("lower", "f4", RING),  # at the shortest lead
-        ("upper", "f4", RING),
+        ("ahead", "f8", (2, len(LEADS), RING)),  # by the forecaster, by its trend
+        ("lower", "f8", RING),  # at the shortest lead
+        ("upper", "f8", RING),
         ("judged", "i8", len(LEADS)),
         ("off", "f8", (2, len(LEADS))),  # recent mean absolute error
         # at the shortest lead, by hour, of the last day
@@ -76,7 +78,7 @@ class ForecastPlan:
     limits : sequence of Limit
         Signals that fit any are forecast too, and watched.
     most : int
-        Signals of one partition; 64 KiB each. Those with a limit come first.
+        Signals of one partition; 73 KiB each. Those with a limit come first.
     coverage : float
     calendar : Calendar
         Whose clock and holidays seasons follow.
@@ -97,7 +99,7 @@ class ForecastPlan:
 class Forecasters:
     """State of all forecasts of one partition.
 
-    Memory is bounded by `ForecastPlan.most` rows of 70 KiB; banks grow by doubling.
+    Memory is bounded by `ForecastPlan.most` rows of 73 KiB; banks grow by doubling.
 
     Attributes
     ----------
@@ -105,7 +107,7 @@ class Forecasters:
     banks : list of LoadBank
         One for each length of window.
     waiting : dict of int to Kind
-        Signals that found no room, those with a limit before the others.
+        Signals that found no room: those with a limit before the others, those that are replayed last.
     """
 
     def __init__(self, plan: ForecastPlan) -> None:
@@ -134,7 +136,7 @@ class Forecasters:
         return row is not None and bool(self.table["limited"][row])
 
     def enlist(self, number: int, signal: Signal, series: int, step: int, replayed: bool) -> None:
-        """Forecast a signal if the plan says so and there is room; what is replayed for its limits only.
+        """Forecast a signal if the plan says so and there is room; what is replayed for its limits, in room to spare.
 
         One that is forecast already goes on as it is, or stops where the plan has changed.
 
@@ -156,8 +158,8 @@ class Forecasters:
         elif number in self._rows:
             self.table["limited"][self._rows[number]] = limited
         else:
-            if len(self) >= self.plan.most and limited:
-                self._make_room()
+            if len(self) >= self.plan.most and not replayed:
+                self._make_room(limited)
             if len(self) >= self.plan.most:
                 self._wait(number, kind)
             else:
@@ -172,9 +174,36 @@ class Forecasters:
                 following = next(iter(self.waiting))
                 self._start(following, self.waiting.pop(following))
 
+    def renew(self, last: Integers) -> None:
+        """Let signals that wait have the room of those that are silent, or that come after them.
+
+        Parameters
+        ----------
+        last : int64[...]
+            By series, end of its last window with a value, milliseconds.
+        """
+        if not (self.waiting and self._rows):
+            return
+        kinds = {number: self._kind(row) for number, row in self._rows.items()} | self.waiting
+        heard = {number: int(last[series]) for number, (series, *_) in kinds.items()}
+        silent = set()
+        for replayed in (False, True):
+            alike = [number for number, kind in kinds.items() if kind[3] == replayed]
+            now = max((heard[number] for number in alike), default=0)
+            silent |= {number for number in alike if now - heard[number] > SILENT}
+        forecast = sorted(self._rows, key=lambda n: (n not in silent, not kinds[n][3], kinds[n][4], heard[n], n))
+        for number in [number for number in self.waiting if number not in silent]:
+            first, (*_, replayed, limited) = forecast[0], kinds[number]
+            after = not replayed and (kinds[first][3] or (limited and not kinds[first][4]))
+            if first in silent or after:
+                self._free(first)
+                self._start(number, self.waiting.pop(number))
+                self._wait(first, kinds[first])
+                forecast = [*forecast[1:], number]
+
     def _wait(self, number: int, kind: Kind) -> None:
-        """Put a signal in the row of those that wait, before all others where it has a limit."""
-        if kind[-1]:
+        """Put a signal in the row of those that wait, before all others where it has a limit and isn't replayed."""
+        if kind[4] and not kind[3]:
             self.waiting = {number: kind, **self.waiting}
         else:
             self.waiting[number] = kind
@@ -222,21 +251,18 @@ class Forecasters:
         """Return a copy of the models of each bank."""
         return [bank.snapshot(self._places(index)) for index, bank in enumerate(self.banks)]
 
-    def ready(self, row: int) -> bool:
-        """Whether a row has learned a season."""
-        bank = self.banks[self.table["bank"][row]]
-        return bool(bank.learned(int(self.table["place"][row])) >= bank.season)
+    def standing(self) -> tuple[Table, npt.NDArray[np.bool_], Integers]:
+        """Return the rows in use, whether each has learned a season, and how often parts of its model began anew.
 
-    def resets(self, row: int) -> int:
-        """How often a part of its model had become worse than a naive forecast and was begun anew."""
-        return int(self.banks[self.table["bank"][row]].resets(int(self.table["place"][row])))
-
-    def realised(self, row: int) -> tuple[int, float, float]:
-        """Tell how good forecasts at the shortest lead were over the last day: how many, MASE, share inside."""
-        own = self.table[row]
-        judged, naive = int(own["windows"].sum()), float(own["naive"].sum())
-        mase = float(own["error"].sum()) / naive if naive > 0.0 else float("nan")
-        return judged, mase, float(own["inside"].sum()) / judged if judged else float("nan")
+        Another thread may be at work: a row that has no place in its bank yet has learned nothing.
+        """
+        table = self.table[self.table["signal"] != FREE]
+        ready, resets = np.zeros(len(table), bool), np.zeros(len(table), np.int64)
+        for index, bank in enumerate(list(self.banks)):
+            mine = np.flatnonzero(table["bank"] == index)
+            learned, resets[mine] = bank.standing(table["place"][mine])
+            ready[mine] = learned >= bank.season
+        return table, ready, resets
 
     def _places(self, index: int) -> npt.NDArray[np.int64]:
         rows = np.array(self.rows, np.int64)
@@ -268,13 +294,20 @@ class Forecasters:
         self._where[number] = row
         self._rows[number] = row
 
-    def _make_room(self) -> None:
-        """Let a signal without a limit wait, if there is one."""
-        loose = [row for row in self.rows if not self.table["limited"][row]]
-        if loose:
-            own = self.table[loose[-1]]
-            self._wait(int(own["signal"]), own[["series", "statistic", "step", "replayed", "limited"]].item())
-            self._free(int(own["signal"]))
+    def _kind(self, row: int) -> Kind:
+        own = self.table[["series", "statistic", "step", "replayed", "limited"]][row]
+        kind: Kind = own.item()
+        return kind
+
+    def _make_room(self, limited: bool) -> None:
+        """Let a signal that is replayed wait, or else one without a limit for one that has one, if there is any."""
+        yielding = [row for row in self.rows if self.table["replayed"][row]]
+        if limited and not yielding:
+            yielding = [row for row in self.rows if not self.table["limited"][row]]
+        if yielding:
+            number = int(self.table["signal"][yielding[-1]])
+            self._wait(number, self._kind(yielding[-1]))
+            self._free(number)
 
 
 def _first_free(taken: Sequence[int]) -> int:

@@ -6,10 +6,10 @@ import numpy as np
 
 from detector.domain.arrays import Floats, Integers
 from detector.pipeline.forecasters import HOURS, LEADS, PLAIN, RING, TREND
-from detector.pipeline.tables import Record
+from detector.pipeline.tables import Record, Table
 from models.compiled import jit
 
-__all__ = ["judge", "note", "trusted"]
+__all__ = ["judge", "note", "realised", "trusted"]
 
 FORGET = 1 / 16
 """Rate at which recent errors are forgotten, each time something is said: half of it in three hours."""
@@ -17,6 +17,8 @@ ENOUGH = 4
 """Forecasts at one lead that must have been judged before its trend is believed."""
 BETTER = 0.7
 """Share of the forecaster's errors below which those of the trend must lie."""
+NOISE = 1e-9
+"""Of a value: what is closer to it is the same but for rounding."""
 _HOUR = 3_600_000
 
 
@@ -48,18 +50,25 @@ def judge(own: Record, turn: int, start: int, value: float, before: float) -> No
     said = np.float64(own.ahead[PLAIN, 0, slot])
     if np.isfinite(said) and np.isfinite(before):
         place = hour % HOURS
-        own.error[place] += abs(value - said)
-        own.naive[place] += abs(value - before)
-        own.inside[place] += own.lower[slot] <= value <= own.upper[slot]
+        room = NOISE * abs(value)
+        own.error[place] += _off(value, said)
+        own.naive[place] += _off(value, before)
+        own.inside[place] += own.lower[slot] - room <= value <= own.upper[slot] + room
         own.windows[place] += 1
     for lead in range(len(LEADS)):
         plain, trend = np.float64(own.ahead[PLAIN, lead, slot]), np.float64(own.ahead[TREND, lead, slot])
         if np.isfinite(plain) and np.isfinite(trend):
             own.judged[lead] += 1
             rate = max(FORGET, 1.0 / own.judged[lead])
-            own.off[PLAIN, lead] += rate * (abs(value - plain) - own.off[PLAIN, lead])
-            own.off[TREND, lead] += rate * (abs(value - trend) - own.off[TREND, lead])
+            own.off[PLAIN, lead] += rate * (_off(value, plain) - own.off[PLAIN, lead])
+            own.off[TREND, lead] += rate * (_off(value, trend) - own.off[TREND, lead])
     _forget(own, slot)
+
+
+@jit
+def _off(value: float, said: float) -> float:
+    error = abs(value - said)
+    return float(error) if error > NOISE * abs(value) else 0.0
 
 
 @jit
@@ -90,6 +99,25 @@ def note(
         if lead == 0:
             own.lower[slot] = lower[place]
             own.upper[slot] = upper[place]
+
+
+def realised(table: Table) -> tuple[Integers, Floats, Floats]:
+    """Tell how good forecasts at the shortest lead were over the last day.
+
+    Parameters
+    ----------
+    table : FORECAST[n]
+
+    Returns
+    -------
+    int64[n], float64[n], float64[n]
+        How many were judged, their MASE, and the share inside; NaN where there is none.
+    """
+    judged, naive = table["windows"].sum(axis=1), table["naive"].sum(axis=1)
+    error, inside = table["error"].sum(axis=1), table["inside"].sum(axis=1).astype(float)
+    none = np.full(len(table), np.nan)
+    mase = np.divide(error, naive, out=none.copy(), where=naive > 0.0)
+    return judged, mase, np.divide(inside, judged, out=none, where=judged > 0)
 
 
 def trusted(own: Record, windows: Integers, horizon: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from detector.domain.aggregate import Arrivals, Head, Refusal
 from detector.domain.budget import Notice
-from detector.domain.forecast import Forecast
+from detector.domain.forecast import QUARTER, Forecast
 from detector.pipeline.admit import admit
 from detector.pipeline.assess import Scored, assess
 from detector.pipeline.decide import Decision, decide
@@ -72,8 +72,9 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
     -----
     Messages are taken beat by beat: a beat is a second of the stream's own time, and a message that brings levels or
     a forest begins another, so that they are in force from there on. At its start series that were silent up to the
-    end of the beat before are noticed, limits are put in force, and what is overdue closes. About 3 microseconds an
-    aggregate, and a tenth of a millisecond a beat.
+    end of the beat before are noticed, limits are put in force, and what is overdue closes; each quarter of an hour
+    room for forecasts goes from silent signals to those that wait. About 3 microseconds an aggregate, and a tenth of
+    a millisecond a beat.
     """
     scored: list[Scored] = []
     decisions: list[Decision] = []
@@ -84,6 +85,8 @@ def step(state: PartitionState, arrivals: Arrivals) -> Outcome:
         head = arrivals.heads[first]
         _hear(state, head)
         moved = head.now // BEAT * BEAT > state.clock
+        if head.now // QUARTER > state.clock // QUARTER:
+            state.forecasters.renew(state.directory.series["last_value"])
         if moved:
             decisions.extend(missing(state, head.position))
             let_pass(state, head.now // BEAT * BEAT)

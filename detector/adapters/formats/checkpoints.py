@@ -115,7 +115,7 @@ def capture(state: PartitionState) -> Captured:
 
 
 def seal(captured: Captured) -> bytes:
-    """Write what was captured, about 4 KiB a signal and 70 more where it is forecast, under a checksum."""
+    """Write what was captured, about 4 KiB a signal and 73 more where it is forecast, under a checksum."""
     layout, body, models, ensembles = captured
     checksum = _checksum(body, [*models, ensembles])
     states = cast("list[bytes]", models)  # any buffer is written alike, but only bytes are read

@@ -80,6 +80,17 @@ def test_what_is_told_says_how_good_it_was_in_the_last_day() -> None:
     assert told(three_days())[0].judged <= 1
 
 
+def test_large_and_constant_values_are_judged_to_the_last_digit() -> None:
+    cpu = ForecastPlan([Selection("cpu", "mean")])
+    rng = np.random.default_rng(1)
+    constant = told(ran(sums(np.full(round(1.5 * DAY), 0.1))))[-1]
+    assert (constant.judged > 10, constant.inside) == (True, 1.0)
+    large = told(ran(levels(1e9 + rng.normal(0, 1, 2 * DAY)), cpu))[-1]
+    assert 0.8 < large.inside <= 1.0
+    rounded = told(ran(levels(np.asarray(0.1 + 1e-15 * rng.integers(-1, 2, 2 * DAY), float)), cpu))[-1]
+    assert (np.isnan(rounded.mase), rounded.inside) == (True, 1.0)
+
+
 @pytest.mark.soak
 def test_windows_of_ten_seconds_are_forecast_by_their_means_over_five_minutes() -> None:
     fine = np.repeat(load(1.2), 30)
@@ -136,7 +147,7 @@ def test_room_is_bounded_and_limits_come_first() -> None:
     names = {str(run.state.directory.signals[int(own.table["signal"][row])]) for row in own.rows}
     assert names == {"rate of m0", "rate of m1", "mean of queue"}
     assert len(own.waiting) == 3
-    assert FORECAST.itemsize + own.banks[0].bytes_per_signal < 72 * 1024
+    assert FORECAST.itemsize + own.banks[0].bytes_per_signal < 73 * 1024
 
 
 def test_an_evicted_signal_gives_its_row_back() -> None:
@@ -167,6 +178,53 @@ def test_room_that_comes_free_goes_to_signals_that_wait() -> None:
             own.forget(signal)
     assert forecast_of(run) == {"rate of a", "rate of b"}
     assert [str(directory.signals[number]) for number in own.waiting] == ["rate of c"]
+
+
+def pods(names: str, hours: range, metric: str = "requests", **more: Any) -> list[Sent]:
+    """A rate of each pod, every quarter of an hour."""
+    return [
+        message(MIDNIGHT + i * 3 * FIVE, [{"metric": metric, "kind": "sum", "value": 1.0, "labels": {"pod": pod}}
+                                          for pod in names], seconds=900, **more)
+        for i in range(4 * hours.start, 4 * hours.stop)
+    ]  # fmt: skip
+
+
+def pods_of(numbers: Any, run: Run) -> str:
+    return "".join(sorted(dict(run.state.directory.signals.used(int(n)).series.labels)["pod"] for n in numbers))
+
+
+def test_signals_that_are_gone_for_a_day_leave_their_room_to_those_that_wait() -> None:
+    messages = in_order([*pods("ab", range(20)), *pods("cde", range(20, 50)), *pods("a", range(46, 50))])
+    settings = plan(forecasts=ForecastPlan([Selection()], most=2), retention=10**12)
+    early = Run(settings).take(messages[: 4 * 43])
+    assert pods_of(early.state.forecasters._rows, early) == "ab"
+    whole = Run(settings).take(messages)
+    own = whole.state.forecasters
+    assert (pods_of(own._rows, whole), pods_of(own.waiting, whole)) == ("cd", "abe")
+    late = Run(settings, checkpoints.decode(settings, checkpoints.encode(early.state))).take(messages[4 * 43 :])
+    assert checkpoints.encode(late.state) == checkpoints.encode(whole.state)
+    cut = Run(settings).take(messages, range(len(messages)))
+    assert checkpoints.encode(cut.state) == checkpoints.encode(whole.state)
+
+
+def test_a_signal_with_a_limit_that_comes_back_has_room_before_one_without() -> None:
+    limit = Limit(Selection("queue", "rate"), True, 10.0, 0.9, HOUR)
+    messages = [*pods("a", range(4), "queue"), *pods("bc", range(60)), *pods("a", range(50, 60), "queue")]
+    run = Run(plan(forecasts=ForecastPlan([Selection()], [limit], most=2), retention=10**12)).take(in_order(messages))
+    assert pods_of(run.state.forecasters._rows, run) in {"ab", "ac"}
+
+
+@pytest.mark.parametrize("first", ["live", "replay"])
+def test_what_is_replayed_takes_no_room_from_what_is_live(first: str) -> None:
+    limit = Limit(Selection("*", "rate"), True, 10.0, 0.9, HOUR)
+    live, replay = pods("a", range(3), "m"), pods("b", range(3), "m", tenant="replay-x")
+    some = ForecastPlan([Selection()], [replace(limit, where=Selection("m", "rate"))], most=1)
+    run = Run(plan(forecasts=some, retention=10**12)).take([
+        (replace(head, position=i), kind, body)
+        for i, (head, kind, body) in enumerate([*live, *replay] if first == "live" else [*replay, *live], 1)
+    ])  # fmt: skip
+    own = run.state.forecasters
+    assert (pods_of(own._rows, run), pods_of(own.waiting, run)) == ("a", "b")
 
 
 def forecast_of(run: Run) -> set[str]:
@@ -300,6 +358,7 @@ def test_a_warning_is_withdrawn_when_the_forecast_recedes() -> None:
     assert found[0]["window_end"] < MIDNIGHT + cleaned * FIVE
     assert 0.5 * HOUR < found[1]["window_end"] - (MIDNIGHT + cleaned * FIVE) < 4 * HOUR
     assert found[1]["evidence"]["withdrawn"] is True
+    assert "unasked" not in found[1]["evidence"]
     assert "is no longer forecast to pass its limit" in found[1]["summary"]
 
 
@@ -319,11 +378,32 @@ def test_a_limit_below_and_one_of_another_signal() -> None:
     )
 
 
+def test_a_warning_expects_no_count_below_zero_and_no_ratio_above_one() -> None:
+    found = warnings(ran(levels(np.maximum(100 - filling(5, 12.0, 0.3), 0)), disk(1.0, above=False)))
+    share = np.clip(0.3 + 0.14 * np.arange(5 * DAY) / DAY, 0, 1)
+    sketch = {"scale": 0, "positive": {"offset": 0, "counts": [1000]}}
+    seen = {"metric": "t", "kind": "histogram", "count": 1000, "seen": 1000, "sketch": sketch}
+    errors = np.random.default_rng(2).binomial(1000, share).tolist()
+    limit = Limit(Selection("t", "error_ratio"), True, 0.95, 0.9, 24 * HOUR)
+    messages = [message(MIDNIGHT + i * FIVE, [{**seen, "errors": n}], seconds=300) for i, n in enumerate(errors)]
+    more = warnings(ran(messages, ForecastPlan(limits=[limit])))
+    for name in ("expected", "lower", "upper"):
+        assert min(one[name] for one in found) >= 0.0
+        assert max(one[name] for one in more) <= 1.0
+
+
 def test_a_lead_bounds_how_early_it_is_told() -> None:
     y = filling(5, 12.0)
     full = MIDNIGHT + int(np.argmax(y > 95.0)) * FIVE
     first = warnings(ran(levels(y), disk(95.0, lead=3 * HOUR)))[0]
     assert 2 * HOUR <= full - first["window_end"] <= 3.5 * HOUR
+
+
+@pytest.mark.parametrize("first", [1000.0, 65535.0])
+def test_a_first_reading_that_is_none_warns_of_nothing_later(first: float) -> None:
+    y = 40 + np.random.default_rng(3).normal(0, 0.5, 3 * DAY)
+    y[0] = first
+    assert warnings(ran(levels(y), disk(95.0))) == []
 
 
 def test_nothing_is_told_while_warming_up() -> None:
@@ -361,6 +441,8 @@ def test_a_limit_taken_out_of_the_settings_ends_its_warning() -> None:
     after = Run(other, checkpoints.decode(other, checkpoints.encode(before.state))).take(messages[4 * DAY :])
     assert warnings(after)[0]["state"] == "resolved"
     assert warnings(after)[0]["id"] == warnings(before)[-1]["id"]
+    assert warnings(after)[0]["evidence"]["unasked"] is True
+    assert "is watched no more for its limit, above 95: 8" in warnings(after)[0]["summary"]
 
 
 @pytest.mark.parametrize("left", [ForecastPlan(), ForecastPlan([Selection("cpu", "mean")])])
@@ -372,6 +454,7 @@ def test_a_signal_whose_limits_are_all_taken_out_is_warned_of_no_more(left: Fore
     after = Run(none, checkpoints.decode(none, checkpoints.encode(before.state)))
     after.take(messages[4 * DAY : 4 * DAY + 2])
     assert [(one["state"], one["id"]) for one in warnings(after)] == [("resolved", warnings(before)[-1]["id"])]
+    assert warnings(after)[0]["evidence"]["unasked"] is True
     assert after.state.breaches == {}
 
 
