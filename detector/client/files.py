@@ -7,12 +7,23 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from detector.adapters.files import SeriesFile, input_files, output_paths, read_series, write_scores
+import numpy as np
+
+from detector.adapters.files import (
+    NO_TIME,
+    SeriesFile,
+    input_files,
+    output_paths,
+    read_series,
+    shown_by_calendars,
+    write_scores,
+)
 from detector.adapters.nats.connection import connect, disconnect
 from detector.adapters.nats.credentials import Credentials
 from detector.adapters.terminal.progress import progress
 from detector.client.offline import FileScores, score_file
 from detector.client.replay import replay_file
+from detector.domain.alert import Alert
 from detector.errors import FileError
 from detector.pipeline.state import Plan
 
@@ -53,8 +64,7 @@ def score_files(
                 file = read_series(path, time_column=time_column, value_column=value_column)
                 scores = score_file(file, plan)
                 write_scores(target or sys.stdout, scores.rows)
-                firing = sum(alert.state == "firing" and alert.revision == 0 for alert in scores.alerts)
-                fired += firing
+                fired += sum(map(_fires, scores.alerts))
                 advance(1, _summary(path, file, scores))
             except FileError as error:
                 faults.append(str(error))
@@ -104,10 +114,28 @@ def _targets(files: Sequence[Path], out: Path | None) -> list[tuple[Path, Path |
 
 def _summary(path: Path, file: SeriesFile, scores: FileScores) -> str:
     counts = scores.counts
-    left_out = {"duplicate": counts["duplicate"], "late": counts["late"], "without a time": file.unreadable}
-    notes = "".join(f", {count} {name}" for name, count in left_out.items() if count)
-    drifts = [datetime.fromtimestamp(drift.start / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") for drift in scores.drifts]
+    known = file.times != NO_TIME
+    timeless = int(np.count_nonzero(~known))
+    left_out = {
+        "duplicate": counts["duplicate"],
+        "late": counts["late"],
+        "without a time": timeless,
+        "outside the years 2 to 9998": int(np.count_nonzero(known & ~shown_by_calendars(file.times))),
+        "with a value that can't be read": file.unreadable - timeless,
+    }
+    breaches = [alert for alert in scores.alerts if _fires(alert) and alert.reason == "forecast_breach"]
+    limits = f", {len(breaches)} of a limit, first at {_utc(breaches[0].window_start)} (UTC)" if breaches else ""
+    notes = limits + "".join(f", {count} {name}" for name, count in left_out.items() if count)
+    drifts = [_utc(drift.start) for drift in scores.drifts]
     if drifts:
         more = f" and {len(drifts) - MOST_DRIFTS} more" if len(drifts) > MOST_DRIFTS else ""
         notes += f", drift at {', '.join(drifts[:MOST_DRIFTS])}{more} (UTC)"
     return f"{path.name}: {len(file)} rows, {scores.rows.alert.count('firing')} alerts{notes}"
+
+
+def _fires(alert: Alert) -> bool:
+    return alert.state == "firing" and alert.revision == 0
+
+
+def _utc(moment: int) -> str:
+    return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.adapters.files import SeriesFile, input_files, read_series
+from detector.adapters.files import SeriesFile, input_files, read_series, shown_by_calendars
 from detector.adapters.files.plots import Panel, check_plot, draw
 from detector.adapters.terminal.forecast import iso, say, show_forecast
 from detector.domain.arrays import Floats, Integers
@@ -21,8 +21,6 @@ from models.load.contract import STATUSES, WARMING_UP, checked_coverage, checked
 
 ROLLUP = 300_000
 """Step that ranges are told for where a file is too short to have one."""
-EARLIEST, LATEST = -62_104_060_800_000, 253_370_764_800_000
-"""Begin of year 2 and end of year 9998, Unix milliseconds: every local clock can show what lies between."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +119,7 @@ def forecast_file(file: SeriesFile, horizon: object, coverage: object, calendar:
     Parameters
     ----------
     file : SeriesFile
-        Rows without a time are passed over, and those with one before `EARLIEST` or from `LATEST` on, which stands
+        Rows without a time are passed over, and those with one outside the years 2 to 9998, which stands
         for never; of rows in one window the first counts. Values that were never below zero are forecast at zero or
         above.
     horizon : int
@@ -149,7 +147,7 @@ def forecast_file(file: SeriesFile, horizon: object, coverage: object, calendar:
         raise FileError(f"{file.path}: its step is {seconds:g} s; roll it up to windows of a second to a day") from None
     ahead, share = _checked(horizon, coverage, bank)
     starts, first = np.unique(file.windows(), return_index=True)
-    known = (starts >= EARLIEST) & (starts < LATEST)
+    known = shown_by_calendars(starts)
     if not known.any():
         raise FileError(f"{file.path}: its times lie outside the years 2 to 9998; check the time column")
     starts, values, times = starts[known], file.values[first[known]], file.times[first[known]]

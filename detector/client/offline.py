@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.adapters.files import NO_TIME, ScoredRows, SeriesFile
+from detector.adapters.files import ScoredRows, SeriesFile, shown_by_calendars
 from detector.domain.aggregate import Arrivals, Head
 from detector.domain.alert import Alert
+from detector.errors import FileError
 from detector.pipeline.assess import MARKS, Scored
 from detector.pipeline.contradictions import LARGEST
 from detector.pipeline.directory import REPLAY_PREFIX
@@ -49,13 +50,20 @@ class FileScores:
 
 
 def readings(file: SeriesFile) -> Iterator[tuple[int, int, float]]:
-    """Yield row, window start (Unix milliseconds) and value of the rows that have a time stamp.
+    """Yield row, window start (Unix milliseconds) and value of the rows with a time stamp in the years 2 to 9998.
 
     They come in the order of the file, or in the order of time where its stamps mostly fall: newest rows first. The
     value is NaN where the row has none, or one that the wire contract refuses.
+
+    Raises
+    ------
+    FileError
+        Where no row has such a time stamp.
     """
     starts = file.windows()
-    rows = np.flatnonzero(starts != NO_TIME)
+    rows = np.flatnonzero(shown_by_calendars(starts))
+    if not len(rows):
+        raise FileError(f"{file.path}: its times lie outside the years 2 to 9998; check the time column")
     if np.sign(np.diff(starts[rows])).sum() < 0:
         rows = rows[np.argsort(starts[rows], kind="stable")]
     for row, start, value in zip(rows.tolist(), starts[rows].tolist(), file.values[rows].tolist(), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,35 @@ def test_score_takes_a_forecaster_and_tells_when_the_file_drifts(tmp_path: Path)
         done.stderr
     )
     assert "firing" in done.stdout
+
+
+def test_score_tells_the_alerts_of_a_limit_in_its_summary(tmp_path: Path) -> None:
+    file = tmp_path / "detector.toml"
+    file.write_text('[[limits]]\nmetric = "*"\nabove = 100.0\n')
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    full = tmp_path / "full.csv"
+    rows = [f"{(begin + n * timedelta(minutes=5)).isoformat()},{n / 8}" for n in range(880)]
+    full.write_text("\n".join(["time,value", *rows]) + "\n")
+    done = detector("score", "--fail-on-alert", "--config", file, full)
+    assert done.returncode == 3, done.stderr
+    assert re.search(r"880 rows, \d alerts, 1 of a limit, first at 2026-01-0\d \d\d:\d\d:00 \(UTC\)", done.stderr), (
+        done.stderr
+    )
+
+
+def test_score_passes_over_a_stamp_that_stands_for_never(tmp_path: Path) -> None:
+    plain = _csv(tmp_path / "plain.csv", [100.0 + n * 7 % 11 for n in range(100)])
+    header, *rows = plain.read_text(encoding="utf-8").splitlines()
+    for name, stamp in (("future.csv", "9999-12-31T00:00:00Z"), ("past.csv", "0001-01-01T00:00:00Z")):
+        (tmp_path / name).write_text("\n".join([header, *rows[:50], f"{stamp};5", "never;6", *rows[50:]]) + "\n")
+        done, clean = detector("score", tmp_path / name), detector("score", plain)
+        assert [row for row in done.stdout.splitlines() if not row.startswith((stamp, "never"))] == (
+            clean.stdout.splitlines()
+        )
+        assert "102 rows, 0 alerts, 1 without a time, 1 outside the years 2 to 9998\n" in done.stderr, done.stderr
+    (tmp_path / "never.csv").write_text(f"{header}\n9999-12-31T22:00:00Z;5\n9999-12-31T23:00:00Z;5\n")
+    done = detector("score", tmp_path / "never.csv")
+    assert (done.returncode, "never.csv: its times lie outside the years 2 to 9998" in done.stderr) == (1, True)
 
 
 def test_commands_without_a_service_say_what_to_start(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@
 from detector.adapters.files.paths import input_files, output_paths
 from detector.adapters.files.scores import COLUMNS, ScoredRows, write_scores
 from detector.adapters.files.series import SeriesFile, read_series
-from detector.adapters.files.stamps import NO_TIME
+from detector.adapters.files.stamps import NO_TIME, shown_by_calendars
 
 __all__ = [
     "COLUMNS",
@@ -17,5 +17,6 @@ __all__ = [
     "input_files",
     "output_paths",
     "read_series",
+    "shown_by_calendars",
     "write_scores",
 ]

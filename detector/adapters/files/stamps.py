@@ -16,6 +16,8 @@ from detector.errors import FileError
 
 NO_TIME = -(2**63)
 """Stands in `times` where a stamp could not be read (what NumPy uses for "not a time")."""
+EARLIEST, LATEST = -62_104_060_800_000, 253_370_764_800_000
+"""Begin of year 2 and end of year 9998, Unix milliseconds: every local clock can show what lies between."""
 
 _ZONE = r"(?: ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?))?"
 _CLOCK = r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?(?: ?([AP])M)?"
@@ -41,6 +43,11 @@ _UNITS: tuple[tuple[str, float, int], ...] = (
     ("ns", 1e19, 1_000_000_000),
 )
 _PLAUSIBLE = range(631_152_000, 4_102_444_800)  # 1990 to 2100, seconds
+
+
+def shown_by_calendars(times: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which times lie from `EARLIEST` up to `LATEST`; those beyond stand for never."""
+    return (times >= EARLIEST) & (times < LATEST)
 
 
 def is_date(text: str) -> bool:
