@@ -26,7 +26,7 @@ from tests.synth import plan
 
 RESULTS = ("accepted", "duplicate", "late", "gap", "malformed")
 LIMITS = Limits(series_per_metric=40, series=300)
-PLAN = plan(limits=LIMITS, levels=Levels(on=2.0, off=1.0, critical=3.0, keep_windows=5, missing_windows=2))
+PLAN = plan(limits=LIMITS, levels=Levels(on=1.5, off=1.0, critical=3.0, keep_windows=5, missing_windows=2))
 MOST_REASONS = 60
 """Names that are counted must not grow with what is sent."""
 

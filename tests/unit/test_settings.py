@@ -117,7 +117,7 @@ def test_the_parameter_of_a_river_model_is_named(file: Path) -> None:
 @pytest.mark.parametrize(
     ("parameter", "said"),
     [
-        ("flor = 0.01", "has no parameter 'flor': it has floor, least, direction, time_zone"),
+        ("flr = 0.01", "has no parameter 'flr': it has floor, least, direction, time_zone"),
         ("capacity = 1000000000", "has no parameter 'capacity'"),
         ('floor = "abc"', "parameters.floor is 'abc': give a number"),
         ("least = true", "parameters.least is True: give a number"),

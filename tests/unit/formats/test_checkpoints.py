@@ -48,7 +48,7 @@ def busy() -> list[Sent]:
     x[140:] += 60.0
     messages: list[Sent] = ticks(T0, T0 + WINDOWS * STEP, 5000)
     for i in range(WINDOWS):
-        surprise = 3.0 if 30 <= i < 40 or i > 160 else 5.0 if i == 20 else 0.0
+        surprise = 3.0 if 30 <= i < 40 else 5.0 if i == 20 or i > 160 else 0.0
         mine = [gauge(float(x[i])), counter(1000 * i), gauge(surprise, "told")]
         if i < 110:
             mine.append(gauge(float(y[i]), "stopping", labels={"core": "1"}))

@@ -35,5 +35,4 @@ def left(how: str) -> float:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these parameters")
 def test_large_blocks_go_back_when_they_are_freed() -> None:
-    assert left("given back") < 8.0
-    assert left("kept") > 32.0
+    assert left("given back") < 0.8 * left("kept")
