@@ -16,7 +16,7 @@ GRACE = 60
 
 GRACE_CAP = 6.0
 """Largest surprise at the end of the grace period; it falls with the square of what is learned."""
-SETTLED = 600
+SETTLED = 400
 """Observations after which the past is taken for what it shows."""
 
 # (raw surprise, -log10 of the share of normal observations above it), from 4 million observations of 15 kinds of
@@ -63,10 +63,10 @@ def allowance(learned: int) -> float:
     """Return what a short history adds to a raw surprise, 0 or less.
 
     It shows fewer rare values, so that the same rank says less: half the logarithm of the share of a full
-    history, and nearly all of it at first, when one new value among a few says next to nothing.
+    history, and more than all of it at first, when one new value among a few says next to nothing.
     """
     young = min(max((SETTLED - learned) / SETTLED, 0.0), 1.0)
-    return 0.5 * (1.0 + young) * log10(history(learned))
+    return 0.5 * (1.0 + 1.3 * young) * log10(history(learned))
 
 
 @jit

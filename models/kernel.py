@@ -35,6 +35,8 @@ FEW = 10.0
 """New values a young signal needs before one more is rated by their tail."""
 SEEN_LITTLE, GROWN_UP = 600, 1000
 """Observations until which new values may be few, and until which what goes by averages is handicapped."""
+FIRST_FORECAST = 10
+"""Observations until which a forecast knows so little that its errors say nothing of those to come."""
 FIRST_RATED = 40
 """Observations needed before anything is rated."""
 
@@ -150,7 +152,7 @@ def _judge(s: Row, log_unit: float, allowed: float, direction: int, rises: bool,
             if rated > highest:
                 highest = rated
                 strangest = view
-        if view != STUCK:
+        if view != STUCK and (s.learned >= FIRST_FORECAST or view not in (ABOVE, BELOW)):
             surprise.add(s.histograms[view], u, s.unit)
     return highest, strangest
 

@@ -288,6 +288,16 @@ def test_a_signal_that_stops_for_good_is_told_once(seed: int) -> None:
     assert (found["surprise"][2001 + QUARANTINE :] < ALERT).all()
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_interval_of_a_young_signal_does_not_rest_on_its_first_forecasts(seed: int) -> None:
+    x = normal(200, seed)
+    x[140:] += 60.0
+    found = scored(x)
+    assert (found["upper"][100:140] - found["lower"][100:140]).max() < 60.0
+    assert found["surprise"][140] >= ALERT
+    assert (found["surprise"][141:199] >= STILL).all()
+
+
 @pytest.mark.parametrize("kind", ["normal", "poisson", "lognormal"])
 def test_young_signals_raise_few_false_alarms(kind: str) -> None:
     rng = np.random.default_rng(6)
