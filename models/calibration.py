@@ -63,10 +63,10 @@ def allowance(learned: int) -> float:
     """Return what a short history adds to a raw surprise, 0 or less.
 
     It shows fewer rare values, so that the same rank says less: half the logarithm of the share of a full
-    history, and more than all of it at first, when one new value among a few says next to nothing.
+    history, and nearly all of it at first, when one new value among a few says next to nothing.
     """
     young = min(max((SETTLED - learned) / SETTLED, 0.0), 1.0)
-    return 0.5 * (1.0 + 1.3 * young) * log10(history(learned))
+    return 0.5 * (1.0 + young) * log10(history(learned))
 
 
 @jit
