@@ -21,7 +21,7 @@ large, small = [], []
 before = psutil.Process().memory_info().rss
 for i in range(16):
     large.append(np.ones(550_000 + 8_192 * i))
-    small.append(np.ones(100))
+    small.append(np.ones(12_000))  # beside it, not into a hole elsewhere
 del large
 print(psutil.Process().memory_info().rss - before)
 """
@@ -35,4 +35,5 @@ def left(how: str) -> float:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these parameters")
 def test_large_blocks_go_back_when_they_are_freed() -> None:
-    assert left("given back") < 0.8 * left("kept")
+    assert left("given back") < 8.0
+    assert left("kept") > 32.0
