@@ -176,9 +176,9 @@ def learn_error(s: Row, error: float, spread: float, hour: int) -> None:
 def learn_deviation(s: Row, v: float, base: float, slot: int, limit: float) -> None:
     """Learn the deviation of `v` from `base`, the profile of this half hour, and the fast level.
 
-    One wild visit moves the profile by a bounded amount, and a suspected incident not at all: it would be missed
-    at the same hour of the next day. The fast level follows the median of the last three values, so that a single
-    one can't move it.
+    One wild visit moves the profile by a bounded amount, and a suspected incident not at all, for else the
+    usual would seem strange at its hour of the next day. The fast level follows the median of the last three values,
+    so that a single one can't move it.
     """
     deviation = v - base
     if s.learned > 300 and s.visits[slot] > 0 and outside(s, v):

@@ -54,7 +54,7 @@ def follow(s: Row, v: float, surprise: float, low: float, high: float) -> tuple[
             s.usual_low = low
             s.usual_high = high
         return surprise, False
-    inside = s.usual_low <= v <= s.usual_high
+    inside = not outside(s, v)
     s.returned = s.returned + 1 if inside else 0
     if s.returned >= RETURNED:
         s.suspected = 0
@@ -62,7 +62,7 @@ def follow(s: Row, v: float, surprise: float, low: float, high: float) -> tuple[
     s.suspected += 1
     if s.suspected > QUARANTINE:
         s.suspected = 0
-        s.runs = 0  # of a new level that stands still that is not told a second time
+        s.runs = 0  # else a new level that stands still would be told a second time
         return surprise, True
     if not inside:
         surprise = max(surprise, STILL)

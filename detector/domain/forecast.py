@@ -10,7 +10,7 @@ import numpy as np
 from detector.domain.arrays import Floats
 from detector.domain.series import Signal
 
-HOUR, QUARTER = 3_600_000, 900_000
+DAY, HOUR, QUARTER = 86_400_000, 3_600_000, 900_000
 DIGITS = 6
 """That are told of a figure."""
 

@@ -35,11 +35,11 @@ class Realised:
         status: Counter[str] = Counter()
         sums: defaultdict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(3))
         for own, signals in ((p.state.forecasters, p.state.directory.signals) for p in held):
-            table, ready, resets = own.standing()
+            table, rows, ready, resets = own.standing()
             judged, mase, inside = realised(table)
             status.update(no_room=len(own.waiting), resets=int(resets.sum()))
             status.update(ready=int(ready.sum()), warming_up=int((~ready).sum()))
-            shown = np.flatnonzero((judged > 0) & np.isfinite(mase))
+            shown = rows[(judged[rows] > 0) & np.isfinite(mase[rows])]
             parts = judged[shown, None] * np.stack([np.ones(len(shown)), mase[shown], inside[shown]], axis=1)
             for number, part in zip(table["signal"][shown].tolist(), parts, strict=True):
                 named = signals[number]

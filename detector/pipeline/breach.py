@@ -169,11 +169,16 @@ def _passing(state: PartitionState, limit: Limit, outlook: Outlook) -> Passing |
         return None
     first = int(passes[0])
     expected = trend[first] if believed[first] else found.expected[0, first]
-    least = -np.inf if state.directory.series["negative"][row["series"], row["statistic"]] else 0.0
-    most = 1.0 if row["statistic"] == ERROR_RATIO else np.inf
-    told = np.clip([expected, lower[first], upper[first]], least, most)
-    ends = float(told[0]), float(told[1]), float(told[2])
-    return Passing(int(outlook.comes[first]), *ends, bool(believed[first]))
+    expected, least, most = within(state, outlook.row, np.array([expected, lower[first], upper[first]])).tolist()
+    return Passing(int(outlook.comes[first]), expected, least, most, bool(believed[first]))
+
+
+def within(state: PartitionState, row: int, values: Floats) -> Floats:
+    """Cut off what the signal of a row can't come to: below zero where it never was, a share of errors above one."""
+    own = state.forecasters.table[row]
+    least = -np.inf if state.directory.series["negative"][own["series"], own["statistic"]] else 0.0
+    cut: Floats = np.clip(values, least, 1.0 if own["statistic"] == ERROR_RATIO else np.inf)
+    return cut
 
 
 def _fire(state: PartitionState, limit: Limit, outlook: Outlook, passing: Passing | None, passed: bool) -> Alert:

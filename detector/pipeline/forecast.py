@@ -8,9 +8,9 @@ import numpy as np
 
 from detector.domain.aggregate import Head
 from detector.domain.arrays import Floats
-from detector.domain.forecast import Forecast, paths_of
+from detector.domain.forecast import DAY, Forecast, paths_of
 from detector.pipeline.assess import Scored
-from detector.pipeline.breach import Outlook, let_go, watch
+from detector.pipeline.breach import Outlook, let_go, watch, within
 from detector.pipeline.decide import Decision
 from detector.pipeline.forecasters import Forecasters, leads, spacing
 from detector.pipeline.judging import judge, note, realised
@@ -19,8 +19,6 @@ from detector.pipeline.tables import Table
 from models.load import LoadBank
 from models.load.contract import READY
 from models.load.trend import LASTS, PARTS, drifting
-
-DAY = 86_400_000
 
 
 def foresee(state: PartitionState, scored: Scored, heads: list[Head]) -> tuple[list[Forecast], list[Decision]]:
@@ -122,8 +120,7 @@ def _told(state: PartitionState, outlook: Outlook) -> Forecast:
     own, bank = state.forecasters, outlook.bank
     row = own.table[outlook.row]
     ends = np.stack([outlook.expected, outlook.lower, outlook.upper])[:, : max(DAY // bank.step_ms, 1)]
-    if not state.directory.series["negative"][row["series"], row["statistic"]]:
-        ends = np.maximum(ends, 0.0)
+    ends = within(state, outlook.row, ends)
     judged, mase, inside = realised(own.table[outlook.row : outlook.row + 1])
     issued_at = int(outlook.comes[0])
     return Forecast(

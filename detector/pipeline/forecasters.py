@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detector.domain.arrays import Floats, Integers
-from detector.domain.forecast import QUARTER, Limit, Selection
+from detector.domain.forecast import DAY, QUARTER, Limit, Selection
 from detector.domain.series import Signal
 from detector.pipeline.tables import ERROR_RATIO, STATISTICS, Record, Table
 from models.compiled import jit
@@ -18,8 +18,8 @@ from models.rows import grown
 
 ROLLUP = 300_000
 """Shortest window that is forecast, milliseconds; longer steps are forecast as they are."""
-LONGEST = 86_400_000
-SILENT = 86_400_000
+LONGEST = DAY
+SILENT = DAY
 """How far a signal lies behind the others, in event time, when its room goes to one that waits."""
 LEADS = (1, 3, 6, 12, 24)
 """How far ahead it is looked at how good forecasts were, in parts of a season: hours of a day."""
@@ -251,18 +251,20 @@ class Forecasters:
         """Return a copy of the models of each bank."""
         return [bank.snapshot(self._places(index)) for index, bank in enumerate(self.banks)]
 
-    def standing(self) -> tuple[Table, npt.NDArray[np.bool_], Integers]:
-        """Return the rows in use, whether each has learned a season, and how often parts of its model began anew.
+    def standing(self) -> tuple[Table, Integers, npt.NDArray[np.bool_], Integers]:
+        """Return the table, its rows in use, whether each has learned a season, and how often parts began anew.
 
         Another thread may be at work: a row that has no place in its bank yet has learned nothing.
         """
-        table = self.table[self.table["signal"] != FREE]
-        ready, resets = np.zeros(len(table), bool), np.zeros(len(table), np.int64)
+        table = self.table
+        rows = np.flatnonzero(table["signal"] != FREE)
+        bank_of, places = table["bank"][rows], table["place"][rows]
+        ready, resets = np.zeros(len(rows), bool), np.zeros(len(rows), np.int64)
         for index, bank in enumerate(list(self.banks)):
-            mine = np.flatnonzero(table["bank"] == index)
-            learned, resets[mine] = bank.standing(table["place"][mine])
+            mine = np.flatnonzero(bank_of == index)
+            learned, resets[mine] = bank.standing(places[mine])
             ready[mine] = learned >= bank.season
-        return table, ready, resets
+        return table, rows, ready, resets
 
     def _places(self, index: int) -> npt.NDArray[np.int64]:
         rows = np.array(self.rows, np.int64)
