@@ -16,7 +16,7 @@ GRACE = 60
 
 GRACE_CAP = 6.0
 """Largest surprise at the end of the grace period; it falls with the square of what is learned."""
-SETTLED = 400
+SETTLED = 500
 """Observations after which the past is taken for what it shows."""
 
 # (raw surprise, -log10 of the share of normal observations above it), from 4 million observations of 15 kinds of
